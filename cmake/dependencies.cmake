@@ -1,0 +1,10 @@
+# What we build with, all of it from the distribution. `./dev` installs the packages.
+find_package(Threads REQUIRED)
+find_package(fmt 9 REQUIRED)
+find_package(simdjson 3 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(nettle REQUIRED IMPORTED_TARGET nettle)
+pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
+find_package(spdlog 1.10 REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(CLI11 2.1 REQUIRED)

@@ -1,0 +1,18 @@
+# Warnings and sanitizers of our own targets, in one interface target; and where the built programs go.
+add_library(orkestr_options INTERFACE)
+target_include_directories(orkestr_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+target_compile_options(orkestr_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror=return-type)
+if(ORKESTR_SANITIZE)
+  # Only where asked for: the static guest agent cannot carry a sanitizer's runtime.
+  add_library(orkestr_sanitize INTERFACE)
+  target_compile_options(orkestr_sanitize INTERFACE -fsanitize=${ORKESTR_SANITIZE} -fno-omit-frame-pointer
+                                                    -fno-sanitize-recover=all)
+  target_link_options(orkestr_sanitize INTERFACE -fsanitize=${ORKESTR_SANITIZE})
+  target_link_libraries(orkestr_options INTERFACE orkestr_sanitize)
+endif()
+
+# bin/ for what a person types, libexec/orkestr/ for helpers, lib/ for the library: the layout of an installation,
+# so that a build tree finds its helpers exactly as an installed library does.
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(ORKESTR_LIBEXEC_OUTPUT ${CMAKE_BINARY_DIR}/libexec/orkestr)

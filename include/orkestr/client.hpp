@@ -1,0 +1,49 @@
+// A client: the choice of backend, and the one I/O thread its sandboxes share.
+//
+// The backend of a call is decided in this order: the client it is given; the default client that was set; ORKESTR_BACKEND=local|remote;
+// ORKESTR_API_KEY or ORKESTR_BASE_URL set (remote); else local. The remote backend is not in this version: asking for it is
+// not_supported. Set ORKESTR_BACKEND=local where code must never leave the machine.
+//
+// A Client is a handle, as cheap to copy as a pointer, usable from any thread. In a forked child it answers not_ready: use a new one.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <orkestr/error.hpp>
+
+namespace orkestr {
+
+enum class BackendKind { automatic, local, remote };
+
+struct ClientOptions {
+  BackendKind backend = BackendKind::automatic;
+  std::string api_key;   // remote; empty: ORKESTR_API_KEY
+  std::string base_url;  // remote; empty: ORKESTR_BASE_URL
+  std::chrono::seconds timeout{30};
+};
+
+class ClientImpl;
+
+class ORKESTR_API Client {
+ public:
+  static Result<Client> open(ClientOptions options = {});
+  explicit Client(std::shared_ptr<ClientImpl> impl) : impl_(std::move(impl)) {}
+
+  // "local" or "remote".
+  std::string backend() const;
+  // Ends the I/O thread; open operations complete with `cancelled`. Sandboxes live on. Idempotent.
+  void close();
+
+  const std::shared_ptr<ClientImpl>& impl() const { return impl_; }
+
+ private:
+  std::shared_ptr<ClientImpl> impl_;
+};
+
+// What calls use that are given no client; made at the first such call.
+ORKESTR_API Result<Client> get_default_client();
+ORKESTR_API void set_default_client(Client client);
+
+}  // namespace orkestr

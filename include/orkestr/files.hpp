@@ -1,0 +1,99 @@
+// The files of a sandbox. Paths are absolute; "..", NUL and more than 4096 bytes are refused before anything is sent. Writing, deleting,
+// making and moving is possible under /workspace, /tmp and /persist; elsewhere it is not_permitted. Reading is possible everywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <orkestr/operation.hpp>
+#include <orkestr/options.hpp>
+
+namespace orkestr {
+
+struct FileEntry {
+  std::string name;  // last component of the path
+  bool is_dir = false;
+  std::uint64_t size = 0;
+  int mode = 0;  // permission bits, 0644 = 420
+  TimePoint modified_at;
+};
+
+struct FileStat {
+  bool exists = false;
+  bool is_dir = false;
+  std::uint64_t size = 0;
+  int mode = 0;
+  TimePoint modified_at;
+};
+
+// A file being read, pulled piece by piece with bounded memory. One reader at a time.
+class ORKESTR_API FileReader {
+ public:
+  struct Impl;
+  explicit FileReader(std::unique_ptr<Impl> impl);
+  ~FileReader();
+  FileReader(FileReader&&) noexcept;
+  FileReader& operator=(FileReader&&) noexcept;
+  // At most `max_bytes`; empty at the end of the file.
+  Result<std::string> read(std::size_t max_bytes = 1U << 20U);
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// A file being written. It appears under its name, whole, when finish() succeeds; dropping the writer before leaves nothing behind.
+class ORKESTR_API FileWriter {
+ public:
+  struct Impl;
+  explicit FileWriter(std::unique_ptr<Impl> impl);
+  ~FileWriter();
+  FileWriter(FileWriter&&) noexcept;
+  FileWriter& operator=(FileWriter&&) noexcept;
+  // Waits while the guest is slower than the caller.
+  Result<void> write(std::string_view bytes);
+  Result<void> finish();
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+class SandboxImpl;
+
+// Reached as sandbox.files(); as cheap to copy as a pointer.
+class ORKESTR_API Files {
+ public:
+  explicit Files(std::shared_ptr<SandboxImpl> sandbox) : sandbox_(std::move(sandbox)) {}
+
+  // The whole file. Errors: file_not_found, is_a_directory, not_permitted.
+  Result<std::string> read(std::string_view path) const;
+  // Creates or replaces the file, and missing parent directories. `mode`: permission bits. Errors: not_permitted, is_a_directory.
+  Result<void> write(std::string_view path, std::string_view content, int mode = 0644) const;
+  Result<FileReader> read_stream(std::string_view path) const;
+  Result<FileWriter> write_stream(std::string_view path, int mode = 0644) const;
+  // Sorted by name. Errors: file_not_found, not_a_directory.
+  Result<std::vector<FileEntry>> list(std::string_view path) const;
+  // A missing path is a value with exists == false.
+  Result<FileStat> stat(std::string_view path) const;
+  Result<bool> exists(std::string_view path) const;
+  // Files and links only. Errors: file_not_found, is_a_directory.
+  Result<void> remove(std::string_view path) const;
+  Result<void> mkdir(std::string_view path, bool parents = true) const;
+  Result<void> move(std::string_view source, std::string_view destination) const;
+
+  Operation<std::string> read_async(std::string_view path) const;
+  Operation<void> write_async(std::string_view path, std::string content, int mode = 0644) const;
+  Operation<std::vector<FileEntry>> list_async(std::string_view path) const;
+  Operation<FileStat> stat_async(std::string_view path) const;
+  Operation<void> remove_async(std::string_view path) const;
+  Operation<void> mkdir_async(std::string_view path, bool parents = true) const;
+  Operation<void> move_async(std::string_view source, std::string_view destination) const;
+
+ private:
+  std::shared_ptr<SandboxImpl> sandbox_;
+};
+
+}  // namespace orkestr

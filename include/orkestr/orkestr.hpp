@@ -1,0 +1,11 @@
+// Everything. Include this one, or the parts you use.
+#pragma once
+
+#include <orkestr/client.hpp>     // IWYU pragma: export
+#include <orkestr/error.hpp>      // IWYU pragma: export
+#include <orkestr/files.hpp>      // IWYU pragma: export
+#include <orkestr/operation.hpp>  // IWYU pragma: export
+#include <orkestr/options.hpp>    // IWYU pragma: export
+#include <orkestr/process.hpp>    // IWYU pragma: export
+#include <orkestr/sandbox.hpp>    // IWYU pragma: export
+#include <orkestr/version.hpp>    // IWYU pragma: export

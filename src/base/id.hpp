@@ -1,0 +1,18 @@
+// Identifiers: a prefix and a ULID (48 bits of milliseconds, 80 random bits, Crockford base 32), so ids sort by time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace orkestr::base {
+
+// "01J9Z3…", 26 characters.
+std::string make_ulid(std::int64_t wall_ms);
+// True for 26 characters of Crockford's alphabet in upper case whose first is at most '7'.
+bool is_ulid(std::string_view text);
+// "sbx_" + ULID
+std::string make_sandbox_id();
+bool is_sandbox_id(std::string_view text);
+
+}  // namespace orkestr::base

@@ -1,0 +1,30 @@
+// Where the library keeps things on this machine.
+//
+//   root                /var/lib/orkestr/state            /var/lib/orkestr/cache (0755: users may use the templates in
+//   it) anyone else         $XDG_STATE_HOME/orkestr           $XDG_CACHE_HOME/orkestr ORKESTR_HOME=DIR    DIR/state
+//   DIR/cache           (for both; an absolute path)
+//
+// What root does lands in root's places, whatever HOME says: sudo never writes into the caller's home.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "orkestr/error.hpp"
+
+namespace orkestr::base {
+
+struct Places {
+  std::string state_dir;  // sandboxes; 0700
+  std::string cache_dir;  // templates, kernels, initramfs: everything in it can be made again
+  // Where templates are looked for, in order. The system's cache comes first, except that an explicit ORKESTR_HOME
+  // precedes it.
+  std::vector<std::string> cache_search;
+};
+
+// The caller's places. Makes the directories that are missing and checks owner and mode of those that are there:
+// not_permitted names the directory, what is wrong with it and the command that repairs it; invalid_argument for a
+// relative ORKESTR_HOME or XDG path. Reads the environment, so call it while no other thread changes that.
+Result<Places> find_places();
+
+}  // namespace orkestr::base

@@ -1,0 +1,64 @@
+#include "base/sha256.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <nettle/sha2.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <vector>
+
+#include "base/file.hpp"
+#include "base/system.hpp"
+#include "base/try.hpp"
+
+namespace orkestr::base {
+namespace {
+
+class Sha256 {
+ public:
+  Sha256() { ::sha256_init(&state_); }
+  void update(const char* data, std::size_t size) {
+    ::sha256_update(&state_, size, reinterpret_cast<const std::uint8_t*>(data));
+  }
+  std::string hex() {
+    std::array<std::uint8_t, SHA256_DIGEST_SIZE> digest{};
+    ::sha256_digest(&state_, digest.size(), digest.data());
+    std::string text;
+    text.reserve(2 * digest.size());
+    for (auto byte : digest) {
+      text += "0123456789abcdef"[byte >> 4];
+      text += "0123456789abcdef"[byte & 15];
+    }
+    return text;
+  }
+
+ private:
+  sha256_ctx state_;
+};
+
+}  // namespace
+
+std::string sha256_hex(std::string_view bytes) {
+  Sha256 sum;
+  sum.update(bytes.data(), bytes.size());
+  return sum.hex();
+}
+
+Result<std::string> sha256_file(const std::string& path) {
+  ORKESTR_TRY(auto file, open_at(AT_FDCWD, path, O_RDONLY));
+  Sha256 sum;
+  std::vector<char> buffer(256U << 10U);
+  for (;;) {
+    ssize_t n = ::read(file.get(), buffer.data(), buffer.size());
+    if (n == 0) return sum.hex();
+    if (n > 0) {
+      sum.update(buffer.data(), static_cast<std::size_t>(n));
+    } else if (errno != EINTR) {
+      return errno_error(fmt::format("read {}", path), errno);
+    }
+  }
+}
+
+}  // namespace orkestr::base
