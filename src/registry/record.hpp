@@ -1,0 +1,42 @@
+// What is known about one sandbox: the content of its record.json, of list() and get().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "orkestr/error.hpp"
+
+namespace orkestr::registry {
+
+inline constexpr int kRecordFormat = 1;
+
+struct Record {
+  std::string id;      // sbx_ + ULID
+  std::string status;  // starting running pausing paused resuming terminated failed
+  std::string template_name;
+  std::string template_digest;
+  std::string network = "off";
+  std::int64_t cpu = 1;
+  std::int64_t memory_mb = 1024;
+  std::int64_t timeout_seconds = 600;
+  std::string on_timeout = "kill";
+  std::int64_t created_at_ms = 0;  // wall clock, since 1970
+  std::int64_t expires_at_ms = 0;
+  std::int64_t ended_at_ms = 0;  // 0 while it lives
+  std::string end_reason;        // "terminated", "timeout", "failed: …"
+  std::map<std::string, std::string> metadata;
+  std::string accelerator;  // "kvm", "tcg"
+  std::string accelerator_reason;
+  std::string isolation;       // "hardware", "emulated"
+  std::string jail;            // what containment was applied, and what was not and why
+  std::int64_t create_ms = 0;  // from the supervisor's start to running
+  std::string version;         // of the library that made it
+
+  std::string to_json() const;
+  static Result<Record> from_json(std::string_view json);  // checks format, id and status; unknown members are skipped
+  bool ended() const { return status == "terminated" || status == "failed"; }
+};
+
+}  // namespace orkestr::registry

@@ -1,0 +1,574 @@
+#include "wire/message.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace orkestr::wire {
+namespace {
+
+constexpr std::size_t kMaxFields = 16384;
+constexpr std::uint64_t kMaxSigned = std::numeric_limits<std::int64_t>::max();
+constexpr std::size_t kMaxPathBytes = 4096;
+constexpr std::size_t kMaxNameBytes = 255;
+constexpr std::size_t kMaxUserBytes = 256;
+constexpr std::size_t kMaxCodeBytes = 64;
+constexpr std::size_t kMaxStageBytes = 256;
+constexpr std::uint64_t kMaxPid = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxMode = 07777;
+constexpr std::int64_t kMaxExitCode = 255;
+constexpr std::int64_t kMaxSignal = 127;
+
+bool has_nul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
+bool has_parent_component(std::string_view path) {
+  while (!path.empty()) {
+    const std::size_t slash = path.find('/');
+    if (path.substr(0, slash) == "..") return true;
+    if (slash == std::string_view::npos) return false;
+    path.remove_prefix(slash + 1);
+  }
+  return false;
+}
+
+// Walks the fields of one message. The first thing that is wrong is kept and ends the walk, so that a decode() reads as
+// a list of its fields; finish() answers the message or that first error.
+class Decoder {
+ public:
+  Decoder(std::string_view message, std::string_view payload) : message_(message), reader_(payload) {}
+
+  bool next() {
+    if (error_) return false;
+    auto field = reader_.next();
+    if (!field) {
+      fail(field.error().message());
+      return false;
+    }
+    if (!*field) return false;
+    if (++count_ > kMaxFields) {
+      fail(fmt::format("more than {} fields", kMaxFields));
+      return false;
+    }
+    field_ = **field;
+    return true;
+  }
+  std::uint16_t tag() const { return field_.tag; }
+
+  void text(std::string& out, std::string_view name, std::size_t max_bytes) {
+    if (!once(name)) return;
+    if (field_.bytes.size() > max_bytes) {
+      return fail(fmt::format("field `{}` has {} bytes, at most {} are allowed", name, field_.bytes.size(), max_bytes));
+    }
+    out.assign(field_.bytes);
+  }
+  // Text that ends up in a system call.
+  void c_text(std::string& out, std::string_view name, std::size_t max_bytes) {
+    if (has_nul(field_.bytes)) return fail(fmt::format("field `{}` holds a NUL byte", name));
+    text(out, name, max_bytes);
+  }
+  void absolute_path(std::string& out, std::string_view name) {
+    c_text(out, name, kMaxPathBytes);
+    if (!error_ && (out.empty() || out.front() != '/')) fail(fmt::format("field `{}` is no absolute path", name));
+  }
+  void guest_path(std::string& out, std::string_view name) {
+    absolute_path(out, name);
+    if (!error_ && has_parent_component(out)) fail(fmt::format("field `{}` has a component \"..\"", name));
+  }
+  void number(std::uint64_t& out, std::string_view name, std::uint64_t max = kMaxSigned) {
+    if (!once(name)) return;
+    const auto value = field_.number();
+    if (!value) return fail(fmt::format("field `{}` has {} bytes, a number has eight", name, field_.bytes.size()));
+    if (*value > max) return fail(fmt::format("field `{}` is {}, at most {} is allowed", name, *value, max));
+    out = *value;
+  }
+  void signed_number(std::int64_t& out, std::string_view name, std::int64_t min, std::int64_t max) {
+    std::uint64_t raw = 0;
+    number(raw, name, std::numeric_limits<std::uint64_t>::max());
+    if (error_) return;
+    const auto value = static_cast<std::int64_t>(raw);
+    if (value < min || value > max)
+      return fail(fmt::format("field `{}` is {}, allowed is {} to {}", name, value, min, max));
+    out = value;
+  }
+  void flag(bool& out, std::string_view name) {
+    std::uint64_t value = 0;
+    number(value, name, 1);
+    if (!error_) out = value == 1;
+  }
+  void entry(std::vector<std::string>& out, std::string_view name) {
+    if (has_nul(field_.bytes)) return fail(fmt::format("field `{}` holds a NUL byte", name));
+    if (!has_room(out.size(), name)) return;
+    out.emplace_back(field_.bytes);
+  }
+  void env(EnvList& out) {
+    constexpr std::string_view kName = "env";
+    const std::size_t equals = field_.bytes.find('=');
+    if (equals == std::string_view::npos || equals == 0 || has_nul(field_.bytes)) {
+      return fail("field `env` is not NAME=value without NUL bytes");
+    }
+    if (!has_room(out.size(), kName)) return;
+    out.emplace_back(field_.bytes.substr(0, equals), field_.bytes.substr(equals + 1));
+  }
+
+  void require(bool condition, std::string_view what) {
+    if (!condition && !error_) fail(what);
+  }
+  template <class Message>
+  Result<Message> finish(Message message) {
+    if (error_) return *error_;
+    return message;
+  }
+
+ private:
+  void fail(std::string_view what) {
+    if (error_) return;
+    error_ = Error(ErrorCode::connection, fmt::format("malformed message {}: {}", message_, what));
+  }
+  // Tags of fields that are no lists are below 64.
+  bool once(std::string_view name) {
+    if (error_) return false;
+    const std::uint64_t bit = std::uint64_t{1} << field_.tag;
+    if ((seen_ & bit) != 0) fail(fmt::format("field `{}` comes twice", name));
+    seen_ |= bit;
+    return !error_;
+  }
+  bool has_room(std::size_t entries, std::string_view name) {
+    if (entries >= kMaxListEntries) fail(fmt::format("field `{}` comes more than {} times", name, kMaxListEntries));
+    if (field_.bytes.size() >= kMaxEntryBytes) {
+      fail(fmt::format("field `{}` has an entry of {} bytes, allowed are less than {}", name, field_.bytes.size(),
+                       kMaxEntryBytes));
+    }
+    return !error_;
+  }
+
+  std::string_view message_;
+  FieldReader reader_;
+  Field field_;
+  std::size_t count_ = 0;
+  std::uint64_t seen_ = 0;
+  std::optional<Error> error_;
+};
+
+// Empty text is left out; numbers and flags are always there.
+void put_text(FieldWriter& out, std::uint16_t tag, std::string_view text) {
+  if (!text.empty()) out.put(tag, text);
+}
+
+void put_flag(FieldWriter& out, std::uint16_t tag, bool flag) { out.put(tag, std::uint64_t{flag ? 1U : 0U}); }
+
+void put_env(FieldWriter& out, std::uint16_t tag, const EnvList& env) {
+  for (const auto& [name, value] : env) out.put(tag, name + '=' + value);
+}
+
+bool is_hostname(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+bool is_machine_id(std::string_view id) {
+  return id.size() == 32 &&
+         std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+}  // namespace
+
+std::string ConfigureRequest::encode() const {
+  FieldWriter out;
+  put_text(out, 1, hostname);
+  out.put(2, wall_clock_ns);
+  put_text(out, 3, entropy);
+  put_text(out, 4, machine_id);
+  put_env(out, 5, env);
+  return out.take();
+}
+
+Result<ConfigureRequest> ConfigureRequest::decode(std::string_view payload) {
+  ConfigureRequest m;
+  Decoder in("configure", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.text(m.hostname, "hostname", 64);
+        break;
+      case 2:
+        in.number(m.wall_clock_ns, "wall_clock_ns");
+        break;
+      case 3:
+        in.text(m.entropy, "entropy", 512);
+        break;
+      case 4:
+        in.text(m.machine_id, "machine_id", 32);
+        break;
+      case 5:
+        in.env(m.env);
+        break;
+      default:
+        break;
+    }
+  }
+  in.require(is_hostname(m.hostname), "field `hostname` must be 1 to 64 of [a-z0-9-]");
+  in.require(m.entropy.size() >= 32, "field `entropy` must have 32 to 512 bytes");
+  in.require(is_machine_id(m.machine_id), "field `machine_id` must be 32 digits of [0-9a-f]");
+  return in.finish(std::move(m));
+}
+
+std::string ExecRequest::encode() const {
+  FieldWriter out;
+  for (const std::string& argument : argv) out.put(1, argument);
+  put_text(out, 2, cwd);
+  put_env(out, 3, env);
+  put_text(out, 4, user);
+  out.put(5, timeout_ms);
+  put_flag(out, 6, stdin_open);
+  return out.take();
+}
+
+Result<ExecRequest> ExecRequest::decode(std::string_view payload) {
+  ExecRequest m;
+  Decoder in("exec", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.entry(m.argv, "argv");
+        break;
+      case 2:
+        in.absolute_path(m.cwd, "cwd");
+        break;
+      case 3:
+        in.env(m.env);
+        break;
+      case 4:
+        in.c_text(m.user, "user", kMaxUserBytes);
+        break;
+      case 5:
+        in.number(m.timeout_ms, "timeout_ms", kMaxTimeoutMs);
+        break;
+      case 6:
+        in.flag(m.stdin_open, "stdin_open");
+        break;
+      default:
+        break;
+    }
+  }
+  in.require(!m.argv.empty(), "field `argv` is missing");
+  in.require(m.argv.empty() || !m.argv.front().empty(), "field `argv` begins with an empty program name");
+  return in.finish(std::move(m));
+}
+
+std::string StartedMessage::encode() const {
+  FieldWriter out;
+  out.put(1, pid);
+  return out.take();
+}
+
+Result<StartedMessage> StartedMessage::decode(std::string_view payload) {
+  StartedMessage m;
+  Decoder in("started", payload);
+  while (in.next()) {
+    if (in.tag() == 1) in.number(m.pid, "pid", kMaxPid);
+  }
+  in.require(m.pid > 0, "field `pid` is missing or 0");
+  return in.finish(std::move(m));
+}
+
+std::string ExecExit::encode() const {
+  FieldWriter out;
+  out.put_signed(1, exit_code);
+  out.put_signed(2, signal);
+  put_flag(out, 3, timed_out);
+  put_flag(out, 4, cancelled);
+  put_flag(out, 5, oom);
+  out.put(6, duration_us);
+  out.put(7, user_us);
+  out.put(8, system_us);
+  out.put(9, max_rss_kb);
+  out.put(10, stdout_bytes);
+  out.put(11, stderr_bytes);
+  return out.take();
+}
+
+Result<ExecExit> ExecExit::decode(std::string_view payload) {
+  ExecExit m;
+  Decoder in("exec result", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.signed_number(m.exit_code, "exit_code", -1, kMaxExitCode);
+        break;
+      case 2:
+        in.signed_number(m.signal, "signal", 0, kMaxSignal);
+        break;
+      case 3:
+        in.flag(m.timed_out, "timed_out");
+        break;
+      case 4:
+        in.flag(m.cancelled, "cancelled");
+        break;
+      case 5:
+        in.flag(m.oom, "oom");
+        break;
+      case 6:
+        in.number(m.duration_us, "duration_us");
+        break;
+      case 7:
+        in.number(m.user_us, "user_us");
+        break;
+      case 8:
+        in.number(m.system_us, "system_us");
+        break;
+      case 9:
+        in.number(m.max_rss_kb, "max_rss_kb");
+        break;
+      case 10:
+        in.number(m.stdout_bytes, "stdout_bytes");
+        break;
+      case 11:
+        in.number(m.stderr_bytes, "stderr_bytes");
+        break;
+      default:
+        break;
+    }
+  }
+  return in.finish(std::move(m));
+}
+
+std::string FileRequest::encode() const {
+  FieldWriter out;
+  put_text(out, 1, path);
+  put_text(out, 2, destination);
+  out.put(3, mode);
+  put_flag(out, 4, parents);
+  return out.take();
+}
+
+Result<FileRequest> FileRequest::decode(std::string_view payload) {
+  FileRequest m;
+  Decoder in("file request", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.guest_path(m.path, "path");
+        break;
+      case 2:
+        in.guest_path(m.destination, "destination");
+        break;
+      case 3:
+        in.number(m.mode, "mode", kMaxMode);
+        break;
+      case 4:
+        in.flag(m.parents, "parents");
+        break;
+      default:
+        break;
+    }
+  }
+  in.require(!m.path.empty(), "field `path` is missing");
+  return in.finish(std::move(m));
+}
+
+std::string FileInfo::encode() const {
+  FieldWriter out;
+  put_text(out, 1, name);
+  put_flag(out, 2, exists);
+  put_flag(out, 3, is_dir);
+  out.put(4, size);
+  out.put(5, mode);
+  out.put_signed(6, modified_ns);
+  return out.take();
+}
+
+Result<FileInfo> FileInfo::decode(std::string_view payload) {
+  FileInfo m;
+  Decoder in("file info", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.c_text(m.name, "name", kMaxNameBytes);
+        break;
+      case 2:
+        in.flag(m.exists, "exists");
+        break;
+      case 3:
+        in.flag(m.is_dir, "is_dir");
+        break;
+      case 4:
+        in.number(m.size, "size");
+        break;
+      case 5:
+        in.number(m.mode, "mode", kMaxMode);
+        break;
+      case 6:
+        in.signed_number(m.modified_ns, "modified_ns", std::numeric_limits<std::int64_t>::min(),
+                         std::numeric_limits<std::int64_t>::max());
+        break;
+      default:
+        break;
+    }
+  }
+  const bool is_component = m.name == "/" || (m.name.find('/') == std::string::npos && m.name != "..");
+  in.require(is_component, "field `name` is no single component of a path");
+  return in.finish(std::move(m));
+}
+
+std::string ErrorMessage::encode() const {
+  FieldWriter out;
+  put_text(out, 1, std::string_view(code).substr(0, kMaxCodeBytes));
+  put_text(out, 2, std::string_view(message).substr(0, kMaxErrorTextBytes));
+  put_text(out, 3, std::string_view(stage).substr(0, kMaxStageBytes));
+  const std::size_t skipped = console_tail.size() - std::min(console_tail.size(), kMaxConsoleTailBytes);
+  put_text(out, 4, std::string_view(console_tail).substr(skipped));
+  return out.take();
+}
+
+Result<ErrorMessage> ErrorMessage::decode(std::string_view payload) {
+  ErrorMessage m;
+  Decoder in("error", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.text(m.code, "code", kMaxCodeBytes);
+        break;
+      case 2:
+        in.text(m.message, "message", kMaxErrorTextBytes);
+        break;
+      case 3:
+        in.text(m.stage, "stage", kMaxStageBytes);
+        break;
+      case 4:
+        in.text(m.console_tail, "console_tail", kMaxConsoleTailBytes);
+        break;
+      default:
+        break;
+    }
+  }
+  in.require(!m.code.empty(), "field `code` is missing");
+  return in.finish(std::move(m));
+}
+
+ErrorMessage ErrorMessage::from(const Error& error) {
+  ErrorMessage m;
+  m.code = to_string(error.code());
+  m.message = error.message();
+  m.stage = error.details().stage;
+  m.console_tail = error.details().console_tail;
+  return m;
+}
+
+Error ErrorMessage::to_error() const {
+  const ErrorCode known = error_code_from_string(code).value_or(ErrorCode::internal);
+  if (stage.empty() && console_tail.empty()) return Error(known, message);
+  ErrorDetails details;
+  details.stage = stage;
+  details.console_tail = console_tail;
+  return Error(known, message, std::move(details));
+}
+
+std::string ProgressMessage::encode() const {
+  FieldWriter out;
+  put_text(out, 1, std::string_view(stage).substr(0, kMaxStageBytes));
+  put_text(out, 2, std::string_view(text).substr(0, kMaxErrorTextBytes));
+  return out.take();
+}
+
+Result<ProgressMessage> ProgressMessage::decode(std::string_view payload) {
+  ProgressMessage m;
+  Decoder in("progress", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.text(m.stage, "stage", kMaxStageBytes);
+        break;
+      case 2:
+        in.text(m.text, "text", kMaxErrorTextBytes);
+        break;
+      default:
+        break;
+    }
+  }
+  return in.finish(std::move(m));
+}
+
+std::string StartRequest::encode() const {
+  FieldWriter out;
+  put_text(out, 1, record);
+  put_text(out, 2, sandboxes_dir);
+  put_text(out, 3, kernel);
+  put_text(out, 4, initrd);
+  put_text(out, 5, base_image);
+  put_text(out, 6, scratch_image);
+  put_text(out, 7, scratch_overlay);
+  put_text(out, 8, stamp_dir);
+  put_text(out, 9, uid_lock_file);
+  put_text(out, 10, accelerator);
+  put_env(out, 11, env);
+  return out.take();
+}
+
+Result<StartRequest> StartRequest::decode(std::string_view payload) {
+  StartRequest m;
+  Decoder in("start", payload);
+  while (in.next()) {
+    switch (in.tag()) {
+      case 1:
+        in.text(m.record, "record", kMaxRecordBytes);
+        break;
+      case 2:
+        in.absolute_path(m.sandboxes_dir, "sandboxes_dir");
+        break;
+      case 3:
+        in.absolute_path(m.kernel, "kernel");
+        break;
+      case 4:
+        in.absolute_path(m.initrd, "initrd");
+        break;
+      case 5:
+        in.absolute_path(m.base_image, "base_image");
+        break;
+      case 6:
+        in.absolute_path(m.scratch_image, "scratch_image");
+        break;
+      case 7:
+        in.absolute_path(m.scratch_overlay, "scratch_overlay");
+        break;
+      case 8:
+        in.absolute_path(m.stamp_dir, "stamp_dir");
+        break;
+      case 9:
+        in.absolute_path(m.uid_lock_file, "uid_lock_file");
+        break;
+      case 10:
+        in.text(m.accelerator, "accelerator", 16);
+        break;
+      case 11:
+        in.env(m.env);
+        break;
+      default:
+        break;
+    }
+  }
+  in.require(!m.record.empty(), "field `record` is missing");
+  in.require(!m.sandboxes_dir.empty(), "field `sandboxes_dir` is missing");
+  in.require(m.accelerator.empty() || m.accelerator == "kvm" || m.accelerator == "tcg",
+             "field `accelerator` is neither \"kvm\" nor \"tcg\"");
+  return in.finish(std::move(m));
+}
+
+std::string RecordMessage::encode() const {
+  FieldWriter out;
+  put_text(out, 1, record);
+  return out.take();
+}
+
+Result<RecordMessage> RecordMessage::decode(std::string_view payload) {
+  RecordMessage m;
+  Decoder in("record", payload);
+  while (in.next()) {
+    if (in.tag() == 1) in.text(m.record, "record", kMaxRecordBytes);
+  }
+  in.require(!m.record.empty(), "field `record` is missing");
+  return in.finish(std::move(m));
+}
+
+}  // namespace orkestr::wire
