@@ -1,0 +1,56 @@
+// QMP, the control protocol of QEMU: one JSON document a line over a unix socket.
+//
+// Owns its end of the socket. Single-threaded, on one io_context. Commands may be issued from several coroutines at
+// once. QEMU is not trusted here (a guest may have taken it over): lines are capped at 1 MiB, events at 64, and the
+// deadline holds whatever comes.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/deadline.hpp"
+#include "base/json.hpp"
+#include "base/unique_fd.hpp"
+#include "orkestr/error.hpp"
+
+namespace orkestr::vm {
+
+constexpr std::size_t kMaxQmpLineBytes = 1U << 20U;
+constexpr std::size_t kMaxQmpCommandBytes = 32U << 10U;
+constexpr std::size_t kMaxQmpEvents = 64;
+
+struct QmpEvent {
+  std::string name;
+  base::JsonValue data;
+};
+
+class Qmp {
+ public:
+  // Waits for the greeting and negotiates capabilities.
+  static boost::asio::awaitable<Result<std::unique_ptr<Qmp>>> connect(base::UniqueFd socket, base::Deadline deadline);
+  ~Qmp();  // commands in flight end with an error
+  Qmp(const Qmp&) = delete;
+  Qmp& operator=(const Qmp&) = delete;
+
+  // Sends a command, returns its "return" value. `arguments_json` is an object or empty. `pass_fd` (-1: none) travels
+  // beside it, for `getfd` and `add-fd`; it stays the caller's. Fails with vm_failed: the error names the command and
+  // quotes QEMU's description.
+  boost::asio::awaitable<Result<base::JsonValue>> execute(std::string command, std::string arguments_json,
+                                                          base::Deadline deadline, int pass_fd = -1);
+
+  // The oldest event not yet taken; the oldest are dropped when more than 64 wait.
+  std::optional<QmpEvent> take_event();
+  std::uint64_t dropped_events() const;
+  // QEMU's version from the greeting, "7.2.22".
+  const std::string& qemu_version() const;
+
+ private:
+  struct State;
+  explicit Qmp(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace orkestr::vm
