@@ -1,0 +1,80 @@
+// One command: from ExecRequest to ExecExit.
+//
+// When it is over. The result is sent when the leader has exited and both pipes are at their end; or, kGrace after the
+// leader's exit, with what the pipes hold at that moment, however slowly it is read. So `server &` does not hold its
+// command open, and is not killed: its pipes are drained to nowhere. After a timeout or a cancel (SIGTERM to the whole
+// tree, kTermGrace later SIGKILL) the result also waits until the tree is empty, but at most kKillWait after the
+// SIGKILL.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "guest/flow.hpp"
+#include "guest/pipes.hpp"
+#include "guest/process_tree.hpp"
+#include "guest/services.hpp"
+#include "wire/message.hpp"
+
+namespace orkestr::guest {
+
+class Exec {
+ public:
+  static constexpr std::chrono::milliseconds kGrace{100};
+  static constexpr std::chrono::milliseconds kTermGrace{2000};
+  static constexpr std::chrono::milliseconds kKillWait{1000};
+
+  // Starts it and sends `started`. An error means that nothing runs, and is the operation's answer.
+  static Result<std::unique_ptr<Exec>> start(Services& services, std::uint32_t id, wire::ExecRequest request,
+                                             Wake wake);
+  ~Exec();
+  Exec(const Exec&) = delete;
+  Exec& operator=(const Exec&) = delete;
+
+  // False when the peer broke the flow control.
+  [[nodiscard]] bool on_input(std::string_view bytes, bool end);
+  [[nodiscard]] bool on_credit(std::uint32_t bytes);
+  void cancel();
+  // The connection is gone: the command goes on until its timeout, unheard.
+  void detach();
+  // Moves output; true when it wants another turn at once.
+  bool produce();
+  bool finished() const { return finished_; }
+
+ private:
+  enum class Ending { none, terminating, killing, done };
+
+  Exec(Services& services, std::uint32_t id, wire::ExecRequest request, Wake wake);
+  Result<void> spawn();
+  void on_exit(int status, const rusage& usage);
+  void end_tree(bool& reason);
+  void check_tree();
+  void stop_waiting_for_leader();
+  void abandon_output();
+  std::uint64_t elapsed_us() const;
+  void try_finish();
+
+  Services& services_;
+  wire::ExecRequest request_;
+  Wake wake_;
+  Outlet outlet_;
+  InputPipe input_;
+  OutputPipe output_, error_output_;
+  std::unique_ptr<ProcessTree> tree_;
+  pid_t pid_ = -1;
+  std::chrono::steady_clock::time_point started_at_;
+  base::Reactor::TimerId timeout_timer_ = 0, grace_timer_ = 0, ending_timer_ = 0;
+  std::chrono::steady_clock::time_point ending_since_;
+  Ending ending_ = Ending::none;
+  bool exited_ = false;
+  bool detached_ = false;
+  bool finished_ = false;
+  wire::ExecExit exit_;
+};
+
+}  // namespace orkestr::guest

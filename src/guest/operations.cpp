@@ -1,0 +1,198 @@
+#include "guest/operations.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/try.hpp"
+#include "guest/files.hpp"
+
+namespace orkestr::guest {
+namespace {
+
+// Frames sent in one turn of the loop.
+constexpr int kFramesPerTurn = 16;
+
+Error broken(const wire::Frame& frame, std::string_view what) {
+  return Error(ErrorCode::connection,
+               fmt::format("operation {}: {} ({})", frame.id, what, wire::to_string(frame.type)));
+}
+
+}  // namespace
+
+Result<void> Operations::on_frame(const wire::Frame& frame) {
+  switch (frame.type) {
+    case wire::Type::ping:
+      services_.link.send(wire::OutFrame(wire::Type::pong, 0, frame.payload), wire::Lane::control);
+      return {};
+    case wire::Type::pong:
+    case wire::Type::error:  // the peer says why it is about to end the connection
+      return {};
+    case wire::Type::data:
+      return on_data(frame);
+    case wire::Type::credit:
+      return on_credit(frame);
+    case wire::Type::cancel:
+      on_cancel(frame);
+      return {};
+    default:
+      return open(frame);
+  }
+}
+
+Result<void> Operations::open(const wire::Frame& frame) {
+  if (open_.count(frame.id) != 0) return broken(frame, "its id is in use");
+  if (open_.size() >= wire::kMaxOperations) return broken(frame, "too many operations are open");
+  return start(frame);
+}
+
+Result<void> Operations::start(const wire::Frame& frame) {
+  switch (frame.type) {
+    case wire::Type::configure: {
+      ORKESTR_TRY(const auto request, wire::ConfigureRequest::decode(frame.payload));
+      answer(frame.id, configure_(request));
+      return {};
+    }
+    case wire::Type::exec: {
+      ORKESTR_TRY(auto request, wire::ExecRequest::decode(frame.payload));
+      const Key key = next_key_++;
+      keep(frame.id, key, Exec::start(services_, frame.id, std::move(request), [this, key] { make_runnable(key); }));
+      return {};
+    }
+    default:
+      return start_file(frame);
+  }
+}
+
+Result<void> Operations::start_file(const wire::Frame& frame) {
+  ORKESTR_TRY(const auto request, wire::FileRequest::decode(frame.payload));
+  const std::uint32_t id = frame.id;
+  Link& link = services_.link;
+  switch (frame.type) {
+    case wire::Type::file_read:
+      keep(id, next_key_++, FileRead::start(link, id, request));
+      return {};
+    case wire::Type::file_write:
+      keep(id, next_key_++, FileWrite::start(link, id, request));
+      return {};
+    case wire::Type::file_list:
+      keep(id, next_key_++, FileList::start(link, id, request));
+      return {};
+    case wire::Type::file_stat: {
+      auto info = stat_file(request.path);
+      if (!info) {
+        answer_error(id, info.error());
+      } else {
+        link.send(wire::OutFrame(wire::Type::result, id, info->encode()), wire::Lane::stream);
+      }
+      return {};
+    }
+    case wire::Type::file_delete:
+      answer(id, delete_file(request.path));
+      return {};
+    case wire::Type::file_mkdir:
+      answer(id, make_directory(request));
+      return {};
+    case wire::Type::file_move:
+      if (request.destination.empty()) return broken(frame, "the destination is missing");
+      answer(id, move_file(request));
+      return {};
+    default:
+      return broken(frame, "a request that the agent does not know");
+  }
+}
+
+template <class T>
+void Operations::keep(std::uint32_t id, Key key, Result<std::unique_ptr<T>> operation) {
+  if (!operation) return answer_error(id, operation.error());
+  open_[id] = key;
+  entries_[key] = Entry{id, false, Operation(*std::move(operation))};
+  make_runnable(key);
+}
+
+void Operations::answer(std::uint32_t id, const Result<void>& outcome) {
+  if (!outcome) return answer_error(id, outcome.error());
+  services_.link.send(wire::OutFrame(wire::Type::result, id), wire::Lane::stream);
+}
+
+void Operations::answer_error(std::uint32_t id, const Error& error) {
+  services_.link.send(wire::OutFrame(wire::Type::error, id, wire::ErrorMessage::from(error).encode()),
+                      wire::Lane::stream);
+}
+
+// Nothing for an id that is not open: its operation has ended, and the frame was on its way.
+Operations::Entry* Operations::find(std::uint32_t id, Key* key) {
+  auto known = open_.find(id);
+  if (known == open_.end()) return nullptr;
+  *key = known->second;
+  return &entries_.at(known->second);
+}
+
+Result<void> Operations::on_data(const wire::Frame& frame) {
+  Key key = 0;
+  Entry* entry = find(frame.id, &key);
+  if (entry == nullptr) return {};
+  const bool fine = std::visit(
+      [&](auto& operation) { return operation->on_input(frame.payload, frame.end_of_stream()); }, entry->operation);
+  if (!fine) return broken(frame, "data that was not granted, or after its end");
+  make_runnable(key);
+  return {};
+}
+
+Result<void> Operations::on_credit(const wire::Frame& frame) {
+  const auto bytes = wire::credit_of(frame);
+  if (!bytes) return broken(frame, "a malformed grant");
+  Key key = 0;
+  Entry* entry = find(frame.id, &key);
+  if (entry == nullptr) return {};
+  const bool fine = std::visit([&](auto& operation) { return operation->on_credit(*bytes); }, entry->operation);
+  if (!fine) return broken(frame, "more credit than may be granted");
+  make_runnable(key);
+  return {};
+}
+
+void Operations::on_cancel(const wire::Frame& frame) {
+  Key key = 0;
+  Entry* entry = find(frame.id, &key);
+  if (entry == nullptr) return;
+  std::visit([](auto& operation) { operation->cancel(); }, entry->operation);
+  make_runnable(key);
+}
+
+void Operations::on_established() {
+  open_.clear();
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto* exec = std::get_if<std::unique_ptr<Exec>>(&it->second.operation);
+    if (exec != nullptr) (*exec)->detach();
+    it = exec != nullptr ? std::next(it) : entries_.erase(it);
+  }
+}
+
+void Operations::make_runnable(Key key) {
+  auto entry = entries_.find(key);
+  if (entry == entries_.end() || entry->second.runnable) return;
+  entry->second.runnable = true;
+  runnable_.push_back(key);
+}
+
+void Operations::pump() {
+  for (int i = 0; i < kFramesPerTurn && has_work(); ++i) run_one();
+}
+
+void Operations::run_one() {
+  const Key key = runnable_.front();
+  runnable_.pop_front();
+  auto entry = entries_.find(key);
+  if (entry == entries_.end()) return;
+  entry->second.runnable = false;
+  const bool more = std::visit([](auto& operation) { return operation->produce(); }, entry->second.operation);
+  if (std::visit([](auto& operation) { return operation->finished(); }, entry->second.operation)) {
+    auto known = open_.find(entry->second.id);
+    if (known != open_.end() && known->second == key) open_.erase(known);
+    entries_.erase(entry);
+  } else if (more) {
+    make_runnable(key);
+  }
+}
+
+}  // namespace orkestr::guest

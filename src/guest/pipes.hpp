@@ -1,0 +1,74 @@
+// The agent's ends of a command's standard streams.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.hpp"
+#include "guest/flow.hpp"
+#include "guest/services.hpp"
+#include "wire/frame.hpp"
+
+namespace orkestr::guest {
+
+// stdout or stderr: from the pipe into data frames. Edge-triggered: the pipe is read when it has something *and* there
+// is credit, and costs no system call while it waits for either.
+class OutputPipe {
+ public:
+  OutputPipe(Services& services, wire::Stream stream) : services_(services), stream_(stream) {}
+  ~OutputPipe();
+
+  Result<void> open(base::UniqueFd pipe, Wake wake);
+  // Sends one frame if it can; true when there may be more right away. Sends kEndOfStream once, at the end.
+  bool produce(Outlet& outlet);
+  // What is in the pipe now is the last that is delivered; later bytes go nowhere (the pipe is kept open: see Drain).
+  void finish_with_present_content();
+  // Nothing more is delivered, not even what is in the pipe.
+  void abandon();
+  // Nobody listens any more: all further bytes go nowhere.
+  void detach();
+  bool ended() const { return !pipe_; }
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  void end(Outlet& outlet);
+  void hand_to_drain();
+  void adapt(std::size_t asked, std::size_t got);
+
+  Services& services_;
+  wire::Stream stream_;
+  base::UniqueFd pipe_;
+  bool ready_ = false;
+  bool hung_up_ = false;
+  std::size_t room_ = 4U << 10U;          // of the next frame; grows with a busy stream
+  std::optional<std::size_t> remaining_;  // of the content to deliver, after finish_with_present_content()
+  std::uint64_t bytes_ = 0;
+};
+
+// stdin: from data frames into the pipe. What the command has not read yet waits here, bounded by the credit; once the
+// command has closed its end, input is accepted and forgotten, so that its sender does not hang.
+class InputPipe {
+ public:
+  InputPipe(Services& services, Inlet inlet) : services_(services), inlet_(inlet) {}
+  ~InputPipe() { close(); }
+
+  Result<void> open(base::UniqueFd pipe);
+  // False when the peer broke the flow control.
+  [[nodiscard]] bool write(std::string_view bytes, bool end);
+  void close();
+
+ private:
+  void on_ready();
+  std::size_t write_some(std::string_view bytes);
+
+  Services& services_;
+  Inlet inlet_;
+  base::UniqueFd pipe_;
+  std::deque<std::string> waiting_;
+  std::size_t offset_ = 0;  // written already of the first one
+};
+
+}  // namespace orkestr::guest
