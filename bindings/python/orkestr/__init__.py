@@ -1,0 +1,87 @@
+"""Throwaway Linux microVMs for untrusted code, on this machine, without a server.
+
+::
+
+    from orkestr import Sandbox
+
+    with Sandbox.create("python-3.12-bare") as sandbox:
+        print(sandbox.exec("python3 -c 'print(6 * 7)'").stdout)
+"""
+
+from . import errors
+from ._core import __version__
+from .client import OrkestrClient, get_default_client, set_default_client
+from .errors import (
+    APIError,
+    AuthError,
+    Cancelled,
+    ConnectionError as ConnectionError,
+    ExecKilled,
+    ExecTimeout,
+    FileExists,
+    FileNotFound,
+    FleetFull,
+    InterpreterUnavailable,
+    InvalidArgument,
+    IsADirectory,
+    NetworkPolicyError,
+    NotADirectory,
+    NotPermitted,
+    NotSupported,
+    OrkestrError,
+    PlanLimitError,
+    RateLimitError,
+    SandboxNotFound,
+    SandboxNotReady,
+    SnapshotCapReached,
+    SnapshotIncompatible,
+    TemplateBuildError,
+    TemplateNotFound,
+    VmError,
+    VolumeInUse,
+)
+from .files import FileEntry, FileStat, FileWriter
+from .process import ExecChunk, ExecResult, ExecStream
+from .sandbox import Sandbox
+
+# Not ConnectionError: `from orkestr import *` must not replace the built-in one.
+__all__ = [
+    "APIError",
+    "AuthError",
+    "Cancelled",
+    "ExecChunk",
+    "ExecKilled",
+    "ExecResult",
+    "ExecStream",
+    "ExecTimeout",
+    "FileEntry",
+    "FileExists",
+    "FileNotFound",
+    "FileStat",
+    "FileWriter",
+    "FleetFull",
+    "InterpreterUnavailable",
+    "InvalidArgument",
+    "IsADirectory",
+    "NetworkPolicyError",
+    "NotADirectory",
+    "NotPermitted",
+    "NotSupported",
+    "OrkestrClient",
+    "OrkestrError",
+    "PlanLimitError",
+    "RateLimitError",
+    "Sandbox",
+    "SandboxNotFound",
+    "SandboxNotReady",
+    "SnapshotCapReached",
+    "SnapshotIncompatible",
+    "TemplateBuildError",
+    "TemplateNotFound",
+    "VmError",
+    "VolumeInUse",
+    "__version__",
+    "errors",
+    "get_default_client",
+    "set_default_client",
+]

@@ -1,0 +1,96 @@
+"""Clients: where sandboxes run."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from . import _arguments as check
+from . import _core
+from .errors import InvalidArgument
+
+
+class OrkestrClient:
+    """The choice of a backend, carried explicitly. Calls that are given no client use :func:`get_default_client`.
+
+    The backend is ``backend`` when given; else remote when ``api_key`` or ``base_url`` is given; else what the
+    environment says (``ORKESTR_BACKEND``, ``ORKESTR_API_KEY``, ``ORKESTR_BASE_URL``); else local. Remote is not in
+    this version: asking for it raises :class:`NotSupported`.
+
+    Args:
+        api_key: of the service.
+        base_url: of the service.
+        timeout: of one request to the service, in seconds.
+        backend: ``"local"`` or ``"remote"``.
+
+    Usable from any thread; not in a forked child, where its calls raise :class:`SandboxNotReady`.
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 30,
+        *,
+        backend: str | None = None,
+    ) -> None:
+        if backend not in (None, "local", "remote"):
+            raise InvalidArgument(f"backend is {backend!r}; allowed: 'local', 'remote', None")
+        if backend is None and (api_key is not None or base_url is not None):
+            backend = "remote"
+        self._native = _core.Client.open(
+            backend or "automatic",
+            check.optional_text("api_key", api_key) or b"",
+            check.optional_text("base_url", base_url) or b"",
+            check.seconds("timeout", timeout),
+        )
+
+    @classmethod
+    def _wrap(cls, native: _core.Client) -> OrkestrClient:
+        client = object.__new__(cls)
+        client._native = native
+        return client
+
+    @property
+    def backend(self) -> str:
+        """``"local"`` or ``"remote"``."""
+        return self._native.backend
+
+    def close(self) -> None:
+        """Ends its thread; open operations raise :class:`Cancelled`. Sandboxes live on. May be called again."""
+        self._native.close()
+
+    def __enter__(self) -> OrkestrClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<OrkestrClient {self.backend}>"
+
+
+def get_default_client() -> OrkestrClient:
+    """The client that calls use which are given none; made at the first such call."""
+    return OrkestrClient._wrap(_core.get_default_client())
+
+
+def set_default_client(client: OrkestrClient) -> None:
+    """Makes ``client`` the one that calls use which are given none."""
+    if not isinstance(client, OrkestrClient):
+        raise check.wrong_type("client", client, "an OrkestrClient")
+    _core.set_default_client(client._native)
+
+
+def choose(client: OrkestrClient | None, api_key: str | None) -> _core.Client | None:
+    """The native client of a call: ``client=``, else a remote one for ``api_key=``, else None for the default."""
+    if client is not None:
+        if not isinstance(client, OrkestrClient):
+            raise check.wrong_type("client", client, "an OrkestrClient or None")
+        return client._native
+    if api_key is not None:
+        return OrkestrClient(api_key)._native
+    return None

@@ -1,0 +1,405 @@
+"""Sandboxes: throwaway Linux computers with a kernel of their own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Mapping, Sequence
+
+from . import _arguments as check
+from . import _core
+from .client import OrkestrClient, choose
+from .errors import NotSupported, OrkestrError
+from .files import FileEntry, Files, FileStat, to_datetime
+from .process import ExecChunk, ExecResult, ExecStream
+
+__all__ = ["ExecChunk", "ExecResult", "ExecStream", "FileEntry", "FileStat", "Files", "Sandbox"]
+
+
+class Sandbox:
+    """A throwaway Linux computer.
+
+    ::
+
+        with Sandbox.create("python-3.12-bare") as sandbox:
+            print(sandbox.exec("python3 -c 'print(6 * 7)'").stdout)
+
+    A Sandbox is a handle. Dropping it ends nothing: only :meth:`terminate`, leaving the ``with`` block and the
+    timeout end a sandbox. It outlives the process that made it, and any process of the same user can :meth:`get` it
+    by its id. Handles may be used from any thread, and calls run in parallel; in a forked child they raise
+    :class:`SandboxNotReady`. Ctrl-C during a call ends what the call started.
+    """
+
+    __slots__ = ("_native", "_listed", "_client")
+
+    _native: _core.Sandbox | None
+    _listed: _core.SandboxRecord | None
+    _client: _core.Client | None
+
+    def __init__(self) -> None:
+        raise TypeError("use Sandbox.create(), Sandbox.get() or Sandbox.list()")
+
+    @classmethod
+    def _of(
+        cls, native: _core.Sandbox | None, client: _core.Client | None, listed: _core.SandboxRecord | None = None
+    ) -> Sandbox:
+        sandbox = object.__new__(cls)
+        sandbox._native, sandbox._client, sandbox._listed = native, client, listed
+        return sandbox
+
+    @classmethod
+    def create(
+        cls,
+        template: str | None = None,
+        *,
+        size: str = "small",
+        cpu: float | None = None,
+        memory_mb: int | None = None,
+        network: str = "off",
+        timeout_seconds: float = 600,
+        on_timeout: str = "kill",
+        auto_resume: bool = False,
+        preview_auth: bool = False,
+        env: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        region: str | None = None,
+        allow_domains: Sequence[str] | None = None,
+        volume: str | None = None,
+        snapshot: str | None = None,
+        api_key: str | None = None,
+        client: OrkestrClient | None = None,
+        max_retries: int = 5,
+        retry_max_seconds: float = 60,
+    ) -> Sandbox:
+        """Starts a sandbox and returns when it runs.
+
+        Args:
+            template: name of a template, ``"python-3.12-bare"``. Exactly one of this and ``snapshot``.
+            size: ``"small"`` (1 vCPU, 1024 MiB), ``"medium"`` (2, 4096) or ``"large"`` (4, 8192).
+            cpu: vCPUs, 1 to 16; overrides ``size``.
+            memory_mb: MiB, 256 to 65536; overrides ``size``.
+            network: ``"off"``, ``"restricted"`` or ``"open"``; this version implements ``"off"`` locally.
+            timeout_seconds: life span, 10 to 86400 locally; fractions are rounded up.
+            on_timeout: ``"kill"`` or ``"pause"``.
+            auto_resume, preview_auth: of the service.
+            env: environment of every command; names ``[A-Za-z_][A-Za-z0-9_]*``, 64 KiB in all.
+            metadata: yours, for :meth:`list`; at most 64 entries, 16 KiB in all.
+            region: of the service.
+            allow_domains: replaces the list of ``network="restricted"``.
+            volume, snapshot: not in this version.
+            api_key: of the service; chooses the remote backend.
+            client: chooses the backend, before everything else.
+            max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
+
+        Raises: :class:`InvalidArgument`, :class:`TemplateNotFound`, :class:`NotSupported`, :class:`VmError`,
+        :class:`FleetFull`.
+        """
+        arguments: dict[str, Any] = {
+            "template": check.optional_text("template", template),
+            "size": check.text("size", size),
+            "cpu": None if cpu is None else check.number("cpu", cpu),
+            "memory_mb": None if memory_mb is None else check.integer("memory_mb", memory_mb),
+            "network": check.text("network", network),
+            "timeout_seconds": check.seconds("timeout_seconds", timeout_seconds),
+            "on_timeout": check.text("on_timeout", on_timeout),
+            "auto_resume": check.flag("auto_resume", auto_resume),
+            "preview_auth": check.flag("preview_auth", preview_auth),
+            "env": check.text_map("env", env),
+            "metadata": check.text_map("metadata", metadata),
+            "region": check.optional_text("region", region),
+            "allow_domains": None if allow_domains is None else check.texts("allow_domains", allow_domains),
+            "volume": check.optional_text("volume", volume),
+            "snapshot": check.optional_text("snapshot", snapshot),
+            "max_retries": check.integer("max_retries", max_retries),
+            "retry_max_seconds": check.seconds("retry_max_seconds", retry_max_seconds),
+        }
+        chosen = choose(client, api_key)
+        return cls._of(_core.Sandbox.create(arguments, chosen), chosen)
+
+    @classmethod
+    def get(cls, sandbox_id: str, *, api_key: str | None = None, client: OrkestrClient | None = None) -> Sandbox:
+        """The sandbox of this id, whichever process made it. Ended ones are found for 24 hours.
+
+        Raises: :class:`SandboxNotFound`.
+        """
+        chosen = choose(client, api_key)
+        return cls._of(_core.Sandbox.get(check.text("sandbox_id", sandbox_id), chosen), chosen)
+
+    @classmethod
+    def list(
+        cls,
+        *,
+        status: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 50,
+        max_results: int | None = None,
+        api_key: str | None = None,
+        client: OrkestrClient | None = None,
+    ) -> list[Sandbox]:
+        """All sandboxes, newest first, the ended ones of the last 24 hours included.
+
+        Args:
+            status: only those; ``"starting"``, ``"running"``, ``"pausing"``, ``"paused"``, ``"resuming"``,
+                ``"terminated"`` or ``"failed"``.
+            metadata: only those whose metadata has all of these.
+            limit: page size, 1 to 200.
+            max_results: stop after so many; None: all.
+        """
+        arguments: dict[str, Any] = {
+            "status": check.optional_text("status", status),
+            "metadata": check.text_map("metadata", metadata),
+            "limit": check.integer("limit", limit),
+            "max_results": None if max_results is None else check.integer("max_results", max_results, low=0),
+        }
+        chosen = choose(client, api_key)
+        return [cls._of(None, chosen, record) for record in _core.Sandbox.list(arguments, chosen)]
+
+    @classmethod
+    def resume(
+        cls,
+        sandbox_id: str,
+        *,
+        max_retries: int = 5,
+        retry_max_seconds: float = 60,
+        api_key: str | None = None,
+        client: OrkestrClient | None = None,
+    ) -> Sandbox:
+        """Not in this version: raises :class:`NotSupported`."""
+        check.integer("max_retries", max_retries)
+        check.seconds("retry_max_seconds", retry_max_seconds)
+        chosen = choose(client, api_key)
+        return cls._of(_core.Sandbox.resume(check.text("sandbox_id", sandbox_id), chosen), chosen)
+
+    # Commands.
+
+    def exec(
+        self,
+        command: str,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60,
+        background: bool = False,
+    ) -> ExecResult:
+        """Runs a shell command line (``/bin/bash -c``) and waits for its end.
+
+        Args:
+            cwd: working directory, absolute.
+            env: over the sandbox's own environment.
+            timeout_seconds: 0.001 to 86400; then the whole process tree ends.
+            background: not in this version.
+
+        Raises: :class:`ExecTimeout`, :class:`ExecKilled`, both with the output so far; :class:`SandboxNotReady`;
+        :class:`NotSupported`.
+        """
+        if check.flag("background", background):
+            raise NotSupported(
+                "exec(background=True) is not in this version; start it with 'command &' or use exec_stream()"
+            )
+        return self._run(check.text("command", command), _exec_arguments(cwd, env, timeout_seconds))
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        stdin: str | bytes | None = None,
+        user: str | None = None,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60,
+        max_output_bytes: int | None = None,
+    ) -> ExecResult:
+        """Runs a command with full control.
+
+        Args:
+            command: a list of arguments is run without a shell, ``command[0]`` looked up on the guest's PATH; a
+                string by ``/bin/bash -c``.
+            stdin: bytes, or text as UTF-8, for standard input; None: ``/dev/null``.
+            user: name or number in the guest; None: root.
+            cwd, env, timeout_seconds: as for :meth:`exec`.
+            max_output_bytes: how much of each stream is kept, 1 KiB to 1 GiB, 64 MiB by default: the first and the
+                last half. The true totals are in the result.
+
+        Raises: as :meth:`exec`.
+        """
+        arguments = _exec_arguments(cwd, env, timeout_seconds)
+        arguments["stdin"] = None if stdin is None else check.content("stdin", stdin)
+        arguments["user"] = check.optional_text("user", user)
+        if max_output_bytes is not None:
+            arguments["max_output_bytes"] = check.integer("max_output_bytes", max_output_bytes, low=0, high=2**62)
+        return self._run(
+            check.text("command", command) if isinstance(command, str) else check.texts("command", command), arguments
+        )
+
+    def exec_stream(
+        self,
+        command: str,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60,
+    ) -> ExecStream:
+        """Like :meth:`exec`, with the output as it comes: an iterator of :class:`ExecChunk`, the last one final."""
+        return ExecStream(
+            _core.exec_stream(self._live(), check.text("command", command), _exec_arguments(cwd, env, timeout_seconds))
+        )
+
+    def _run(self, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> ExecResult:
+        return ExecResult._from_native(self._live().run(command, arguments))
+
+    @property
+    def files(self) -> Files:
+        """The sandbox's files."""
+        return Files(_core.files(self._live()))
+
+    # Life.
+
+    def refresh(self) -> None:
+        """Brings the attributes up to date.
+
+        Raises: :class:`SandboxNotFound` when even its record is gone.
+        """
+        self._live().refresh()
+
+    def pause(self) -> str:
+        """Not in this version: raises :class:`NotSupported`."""
+        return self._live().pause()
+
+    def terminate(self) -> None:
+        """Ends the sandbox and everything in it. When it returns no process of it is left.
+
+        Legal in every state; may be called again.
+        """
+        self._live().terminate()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.terminate()
+        except OrkestrError as failure:
+            if error is None:
+                raise
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"and terminating {self.id} failed: {failure}")
+
+    # Attributes: as of create, get, list or the last refresh or terminate.
+
+    @property
+    def id(self) -> str:
+        """``sbx_`` and a ULID."""
+        return self._info()["id"]
+
+    @property
+    def status(self) -> str:
+        """As in :meth:`list`."""
+        return self._info()["status"]
+
+    @property
+    def template(self) -> str:
+        return self._info()["template"]
+
+    @property
+    def network(self) -> str:
+        """``"off"``, ``"restricted"`` or ``"open"``."""
+        return self._info()["network"]
+
+    @property
+    def cpu(self) -> float:
+        """vCPUs."""
+        return self._info()["cpu"]
+
+    @property
+    def memory_mb(self) -> int:
+        """MiB."""
+        return self._info()["memory_mb"]
+
+    @property
+    def region(self) -> str | None:
+        return self._info()["region"] or None
+
+    @property
+    def created_at(self) -> datetime:
+        """Timezone-aware, as all times."""
+        return to_datetime(self._info()["created_at"])
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the timeout ends it."""
+        return to_datetime(self._info()["expires_at"])
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return dict(self._info()["metadata"])
+
+    @property
+    def on_timeout(self) -> str:
+        """``"kill"`` or ``"pause"``."""
+        return self._info()["on_timeout"]
+
+    @property
+    def auto_resume(self) -> bool:
+        return self._info()["auto_resume"]
+
+    @property
+    def volume(self) -> str | None:
+        return self._info()["volume"] or None
+
+    @property
+    def node_id(self) -> str | None:
+        return self._info()["node_id"] or None
+
+    @property
+    def backend(self) -> str:
+        """``"local"`` or ``"remote"``."""
+        return self._info()["backend"]
+
+    @property
+    def end_reason(self) -> str | None:
+        """Why it ended; None while it lives."""
+        return self._info()["end_reason"] or None
+
+    @property
+    def accelerator(self) -> str | None:
+        """``"kvm"`` or ``"tcg"``; None on a service."""
+        return self._info()["accelerator"] or None
+
+    @property
+    def accelerator_reason(self) -> str | None:
+        """Why that one."""
+        return self._info()["accelerator_reason"] or None
+
+    @property
+    def isolation(self) -> str | None:
+        """``"hardware"`` or ``"emulated"``; QEMU does not call emulation a security boundary."""
+        return self._info()["isolation"] or None
+
+    @property
+    def jail(self) -> str | None:
+        """What contains QEMU itself on this host, and what does not and why."""
+        return self._info()["jail"] or None
+
+    def __repr__(self) -> str:
+        where = "/".join(part for part in (self.backend, self.accelerator) if part)
+        return f"<Sandbox {self.id} {self.status} {self.template} {where}>"
+
+    def _info(self) -> _core.SandboxRecord:
+        if self._native is not None:
+            return self._native.info()
+        assert self._listed is not None
+        return self._listed
+
+    def _live(self) -> _core.Sandbox:
+        """The native handle; one that came from list() is opened when it is first used."""
+        if self._native is None:
+            self._native = _core.Sandbox.get(self.id.encode(), self._client)
+        return self._native
+
+
+def _exec_arguments(cwd: str, env: Mapping[str, str] | None, timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "cwd": check.text("cwd", cwd),
+        "env": check.text_map("env", env),
+        "timeout_ms": check.milliseconds("timeout_seconds", timeout_seconds),
+    }

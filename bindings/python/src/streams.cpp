@@ -1,0 +1,193 @@
+// What is pulled or pushed piece by piece: the output of a command, files.
+//
+// The library allows one user of a stream at a time. Python threads may share one, so each native call holds the
+// stream's mutex, taken without the GIL. Waits are cut into slices, hence close() and cancel() from another thread come
+// through.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+
+#include "convert.hpp"
+#include "wait.hpp"
+
+namespace orkestr::python {
+
+namespace py = pybind11;
+
+namespace {
+
+// A stream that can be closed while another thread uses it.
+template <class Stream>
+class Shared {
+ public:
+  explicit Shared(Stream stream) : stream_(std::move(stream)) {}
+
+  // work(stream) without the GIL; `closed` when there is no stream any more.
+  template <class Work>
+  auto with(Work work, decltype(work(std::declval<Stream&>())) closed) {
+    return without_gil([&] { return with_lock(std::move(work), std::move(closed)); });
+  }
+  void drop() {
+    without_gil([&] {
+      const auto lock = exclusive();
+      stream_.reset();
+      return true;
+    });
+  }
+
+ protected:
+  template <class Work, class Value>
+  Value with_lock(Work work, Value closed) {
+    const auto lock = exclusive();
+    return stream_ ? work(*stream_) : std::move(closed);
+  }
+
+ private:
+  // In a forked child there is one thread, and the mutex may be for ever in the hands of another one of the parent.
+  std::unique_lock<std::mutex> exclusive() {
+    return getpid() == owner_ ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
+  }
+
+  const pid_t owner_ = getpid();
+  std::mutex mutex_;
+  std::optional<Stream> stream_;
+};
+
+Error closed_error(const char* what) { return {ErrorCode::not_ready, std::string(what) + " is closed; open it again"}; }
+
+class Output : public Shared<ExecStream> {
+ public:
+  using Shared::Shared;
+  using Next = Result<std::optional<ExecChunk>>;
+
+  // The next chunk as a tuple; None at the end and after close().
+  py::object next() {
+    while (true) {
+      Next next = without_gil([this] { return slice(); });
+      if (PyErr_CheckSignals() != 0) {
+        py::error_already_set interrupt;
+        cancel();
+        settle(std::move(interrupt), [this] {
+          const Next rest = slice();
+          return !rest.ok() || !rest->has_value();
+        });
+      }
+      const std::optional<ExecChunk> chunk = take(std::move(next));
+      if (!chunk) return py::none();
+      if (chunk->is_final() || !chunk->data.empty()) return to_python(*chunk);
+    }
+  }
+
+  void cancel() {
+    with(
+        [](ExecStream& stream) {
+          stream.cancel();
+          return true;
+        },
+        true);
+  }
+
+  std::int64_t pid() {
+    return with([](ExecStream& stream) { return stream.pid(); }, std::int64_t{0});
+  }
+
+ private:
+  // Without the GIL.
+  Next slice() {
+    return with_lock([](ExecStream& stream) { return stream.next(kSlice); }, Next(std::nullopt));
+  }
+};
+
+class Reader : public Shared<FileReader> {
+ public:
+  using Shared::Shared;
+  py::bytes read(std::size_t max_bytes) {
+    auto data =
+        with([&](FileReader& reader) { return reader.read(max_bytes); }, Result<std::string>(closed_error("the file")));
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    return to_bytes(take(std::move(data)));
+  }
+};
+
+class Writer : public Shared<FileWriter> {
+ public:
+  using Shared::Shared;
+  void write(const py::object& content) {
+    // In pieces, so that a signal is noticed in the middle of a large one.
+    constexpr std::size_t kPiece = 1U << 20U;
+    const BytesView view(content);
+    for (std::string_view rest = view.get(); !rest.empty(); rest.remove_prefix(std::min(kPiece, rest.size()))) {
+      const std::string_view piece = rest.substr(0, kPiece);
+      take(with([&](FileWriter& writer) { return writer.write(piece); }, Result<void>(closed_error("the file"))));
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    }
+  }
+  void finish_file() {
+    take(with([](FileWriter& writer) { return writer.finish(); }, Result<void>(closed_error("the file"))));
+    drop();
+  }
+};
+
+py::list list(const Files& files, const std::string& path) {
+  py::list out;
+  for (const FileEntry& entry : finish([&] { return files.list_async(path); })) out.append(to_python(entry));
+  return out;
+}
+
+void write(const Files& files, const std::string& path, const py::object& content, int mode) {
+  std::string bytes(BytesView(content).get());
+  finish([&] { return files.write_async(path, std::move(bytes), mode); });
+}
+
+}  // namespace
+
+void bind_streams(py::module_& module) {
+  py::class_<Output>(module, "Output", py::release_gil_before_calling_cpp_dtor())
+      .def("next", &Output::next)
+      .def("cancel", &Output::cancel)
+      .def("close", &Output::drop)
+      .def_property_readonly("pid", &Output::pid);
+  py::class_<Reader>(module, "Reader", py::release_gil_before_calling_cpp_dtor())
+      .def("read", &Reader::read, py::arg("max_bytes"))
+      .def("close", &Reader::drop);
+  py::class_<Writer>(module, "Writer", py::release_gil_before_calling_cpp_dtor())
+      .def("write", &Writer::write, py::arg("content"))
+      .def("finish", &Writer::finish_file)
+      .def("discard", &Writer::drop);
+
+  py::class_<Files>(module, "Files", py::release_gil_before_calling_cpp_dtor())
+      .def("read", [](const Files& files,
+                      const std::string& path) { return to_bytes(finish([&] { return files.read_async(path); })); })
+      .def("write", write, py::arg("path"), py::arg("content"), py::arg("mode"))
+      .def("list", list, py::arg("path"))
+      .def("stat", [](const Files& files,
+                      const std::string& path) { return to_python(finish([&] { return files.stat_async(path); })); })
+      .def("delete",
+           [](const Files& files, const std::string& path) { finish([&] { return files.remove_async(path); }); })
+      .def("mkdir", [](const Files& files, const std::string& path,
+                       bool parents) { finish([&] { return files.mkdir_async(path, parents); }); })
+      .def("move",
+           [](const Files& files, const std::string& source, const std::string& destination) {
+             finish([&] { return files.move_async(source, destination); });
+           })
+      .def("read_stream",
+           [](const Files& files, const std::string& path) {
+             return std::make_unique<Reader>(take(without_gil([&] { return files.read_stream(path); })));
+           })
+      .def("write_stream", [](const Files& files, const std::string& path, int mode) {
+        return std::make_unique<Writer>(take(without_gil([&] { return files.write_stream(path, mode); })));
+      });
+
+  module.def("exec_stream", [](const Sandbox& sandbox, const std::string& command, const py::dict& arguments) {
+    ExecOptions options = exec_options(arguments);
+    return std::make_unique<Output>(
+        take(without_gil([&] { return sandbox.exec_stream(command, std::move(options)); })));
+  });
+  module.def("files", [](const Sandbox& sandbox) { return sandbox.files(); });
+}
+
+}  // namespace orkestr::python

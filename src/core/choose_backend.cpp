@@ -1,0 +1,46 @@
+#include "core/choose_backend.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "base/try.hpp"
+#include "local/local_backend.hpp"
+#include "orkestr/version.hpp"
+
+namespace orkestr::core {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+}  // namespace
+
+Result<BackendKind> resolve_backend(const ClientOptions& options) {
+  if (options.backend != BackendKind::automatic) return options.backend;
+  if (!options.api_key.empty() || !options.base_url.empty()) return BackendKind::remote;
+  const std::string named = environment("ORKESTR_BACKEND");
+  if (named == "local") return BackendKind::local;
+  if (named == "remote") return BackendKind::remote;
+  if (!named.empty()) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("ORKESTR_BACKEND is '{}'; allowed are local, remote, or unset", named.substr(0, 64)));
+  }
+  if (!environment("ORKESTR_API_KEY").empty() || !environment("ORKESTR_BASE_URL").empty()) return BackendKind::remote;
+  return BackendKind::local;
+}
+
+Result<std::shared_ptr<Backend>> make_backend(const ClientOptions& options, std::shared_ptr<IoLoop> loop) {
+  ORKESTR_TRY(const BackendKind kind, resolve_backend(options));
+  if (kind == BackendKind::remote) {
+    return Error(ErrorCode::not_supported,
+                 fmt::format("the remote backend is not there yet in orkestr {}; it was chosen by an API key, a base URL or "
+                             "ORKESTR_BACKEND. Set ORKESTR_BACKEND=local to run sandboxes on this machine",
+                             ORKESTR_VERSION));
+  }
+  return std::shared_ptr<Backend>(std::make_shared<local::LocalBackend>(std::move(loop)));
+}
+
+}  // namespace orkestr::core

@@ -1,0 +1,16 @@
+// create() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits.
+#pragma once
+
+#include <memory>
+
+#include "backend.hpp"
+#include "core/handles.hpp"
+
+namespace orkestr::core {
+
+// Only fleet_full_retry is retried: at most options.max_retries times and options.retry_max in all, waiting what the error asks for, else
+// 0.25 s doubling up to 8 s. Any thread.
+CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
+                                   Completion<OpenedSandbox> done);
+
+}  // namespace orkestr::core

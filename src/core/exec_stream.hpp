@@ -1,0 +1,22 @@
+// Behind ExecStream.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+
+#include "core/pull.hpp"
+#include "orkestr/process.hpp"
+
+namespace orkestr {
+
+struct ExecStream::Impl {
+  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream, ExecOptions options);
+  static std::function<void(Stream&)> feeder(std::optional<std::string> input);
+
+  const std::chrono::milliseconds timeout;
+  core::Pull pull;
+  std::atomic<bool> over{false};
+};
+
+}  // namespace orkestr

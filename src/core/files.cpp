@@ -1,0 +1,190 @@
+#include "orkestr/files.hpp"
+
+#include "base/try.hpp"
+#include "core/collect.hpp"
+#include "core/pull.hpp"
+#include "core/submit.hpp"
+#include "core/validate.hpp"
+
+namespace orkestr {
+
+using core::check_mode;
+using core::check_path;
+using core::check_writable_path;
+using core::completed;
+
+// Bytes that came in one piece but were asked for in smaller ones wait here.
+struct FileReader::Impl {
+  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream) : pull(std::move(sandbox), std::move(stream)) {}
+  core::Pull pull;
+  std::string rest;
+  std::size_t at = 0;
+  bool over = false;
+};
+
+FileReader::FileReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FileReader::~FileReader() = default;
+FileReader::FileReader(FileReader&&) noexcept = default;
+FileReader& FileReader::operator=(FileReader&&) noexcept = default;
+
+Result<std::string> FileReader::read(std::size_t max_bytes) {
+  ORKESTR_CHECK(impl_->pull.check_process());
+  std::string out;
+  while (out.size() < max_bytes) {
+    if (impl_->at < impl_->rest.size()) {
+      const std::size_t count = std::min(max_bytes - out.size(), impl_->rest.size() - impl_->at);
+      out.append(impl_->rest, impl_->at, count);
+      impl_->at += count;
+      continue;
+    }
+    if (impl_->over) break;
+    // The first piece is waited for; then only what is there already.
+    auto item = impl_->pull.next(out.empty() ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0)));
+    if (!item) break;
+    if (!*item) {
+      impl_->over = true;
+      return item->error();
+    }
+    if ((*item)->kind == StreamItem::Kind::end) {
+      impl_->over = true;
+    } else if ((*item)->kind == StreamItem::Kind::output) {
+      impl_->rest = std::move((*item)->data);
+      impl_->at = 0;
+    }
+  }
+  return out;
+}
+
+struct FileWriter::Impl {
+  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream) : pull(std::move(sandbox), std::move(stream)) {}
+  // Remembers how the transfer ended, for every later call.
+  Result<void> over(const Result<StreamItem>& item) {
+    ended = item ? Error(ErrorCode::internal, "the sandbox ended the transfer before the file was complete") : item.error();
+    return *ended;
+  }
+  core::Pull pull;
+  std::optional<Error> ended;
+  bool finished = false;
+};
+
+FileWriter::FileWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FileWriter::~FileWriter() = default;
+FileWriter::FileWriter(FileWriter&&) noexcept = default;
+FileWriter& FileWriter::operator=(FileWriter&&) noexcept = default;
+
+Result<void> FileWriter::write(std::string_view bytes) {
+  ORKESTR_CHECK(impl_->pull.check_process());
+  if (impl_->ended) return *impl_->ended;
+  if (impl_->finished) return Error(ErrorCode::not_ready, "write: this writer was finished; open another one");
+  // The stream has a deadline of its own for a guest that takes nothing.
+  if (auto early = impl_->pull.offer_all(bytes, base::Deadline::never())) return impl_->over(*early);
+  return {};
+}
+
+Result<void> FileWriter::finish() {
+  ORKESTR_CHECK(impl_->pull.check_process());
+  if (impl_->ended) return *impl_->ended;
+  if (impl_->finished) return {};
+  impl_->pull.stream()->end_input();
+  while (true) {
+    auto item = impl_->pull.next(base::Deadline::never());
+    if (!item) continue;
+    if (!*item) return impl_->over(*item);
+    if ((*item)->kind == StreamItem::Kind::end) break;
+  }
+  impl_->finished = true;
+  return {};
+}
+
+Operation<std::string> Files::read_async(std::string_view path) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<std::string>(here.error());
+  auto clean = check_path("path", path);
+  if (!clean) return completed<std::string>(clean.error());
+  return core::collect_file(sandbox_->session->read_file(*clean), *clean);
+}
+
+Operation<void> Files::write_async(std::string_view path, std::string content, int mode) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<void>(here);
+  auto clean = check_writable_path("path", path);
+  if (!clean) return completed<void>(clean.error());
+  if (auto good = check_mode(mode); !good) return completed<void>(good);
+  return core::feed_file(sandbox_->session->write_file(*clean, mode), std::move(content));
+}
+
+Result<FileReader> Files::read_stream(std::string_view path) const {
+  ORKESTR_CHECK(sandbox_->client->check_process());
+  ORKESTR_TRY(auto clean, check_path("path", path));
+  return FileReader(std::make_unique<FileReader::Impl>(sandbox_, sandbox_->session->read_file(std::move(clean))));
+}
+
+Result<FileWriter> Files::write_stream(std::string_view path, int mode) const {
+  ORKESTR_CHECK(sandbox_->client->check_process());
+  ORKESTR_TRY(auto clean, check_writable_path("path", path));
+  ORKESTR_CHECK(check_mode(mode));
+  return FileWriter(std::make_unique<FileWriter::Impl>(sandbox_, sandbox_->session->write_file(std::move(clean), mode)));
+}
+
+Operation<std::vector<FileEntry>> Files::list_async(std::string_view path) const {
+  using Value = std::vector<FileEntry>;
+  if (auto here = sandbox_->client->check_process(); !here) return completed<Value>(here.error());
+  auto clean = check_path("path", path);
+  if (!clean) return completed<Value>(clean.error());
+  return core::submit<Value>([&](auto done) { return sandbox_->session->list_files(std::move(*clean), std::move(done)); });
+}
+
+Operation<FileStat> Files::stat_async(std::string_view path) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<FileStat>(here.error());
+  auto clean = check_path("path", path);
+  if (!clean) return completed<FileStat>(clean.error());
+  return core::submit<FileStat>([&](auto done) { return sandbox_->session->stat_file(std::move(*clean), std::move(done)); });
+}
+
+Operation<void> Files::remove_async(std::string_view path) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<void>(here);
+  auto clean = check_writable_path("path", path);
+  if (!clean) return completed<void>(clean.error());
+  return core::submit<void>([&](auto done) { return sandbox_->session->remove_file(std::move(*clean), std::move(done)); });
+}
+
+Operation<void> Files::mkdir_async(std::string_view path, bool parents) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<void>(here);
+  auto clean = check_writable_path("path", path);
+  if (!clean) return completed<void>(clean.error());
+  return core::submit<void>(
+      [&](auto done) { return sandbox_->session->make_directory(std::move(*clean), parents, std::move(done)); });
+}
+
+Operation<void> Files::move_async(std::string_view source, std::string_view destination) const {
+  if (auto here = sandbox_->client->check_process(); !here) return completed<void>(here);
+  auto from = check_writable_path("source", source);
+  if (!from) return completed<void>(from.error());
+  auto to = check_writable_path("destination", destination);
+  if (!to) return completed<void>(to.error());
+  return core::submit<void>(
+      [&](auto done) { return sandbox_->session->move_file(std::move(*from), std::move(*to), std::move(done)); });
+}
+
+Result<std::string> Files::read(std::string_view path) const { return read_async(path).get(); }
+
+// From the caller's memory, without the copy that an asynchronous write has to keep.
+Result<void> Files::write(std::string_view path, std::string_view content, int mode) const {
+  ORKESTR_TRY(auto writer, write_stream(path, mode));
+  ORKESTR_CHECK(writer.write(content));
+  return writer.finish();
+}
+
+Result<std::vector<FileEntry>> Files::list(std::string_view path) const { return list_async(path).get(); }
+Result<FileStat> Files::stat(std::string_view path) const { return stat_async(path).get(); }
+
+Result<bool> Files::exists(std::string_view path) const {
+  ORKESTR_TRY(const auto info, stat(path));
+  return info.exists;
+}
+
+Result<void> Files::remove(std::string_view path) const { return remove_async(path).get(); }
+Result<void> Files::mkdir(std::string_view path, bool parents) const { return mkdir_async(path, parents).get(); }
+Result<void> Files::move(std::string_view source, std::string_view destination) const {
+  return move_async(source, destination).get();
+}
+
+}  // namespace orkestr

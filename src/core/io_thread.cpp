@@ -1,0 +1,72 @@
+#include "core/io_thread.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/try.hpp"
+
+namespace orkestr::core {
+
+Result<std::shared_ptr<IoThread>> IoThread::create() {
+  ORKESTR_TRY(auto reactor, base::Reactor::create());
+  return std::shared_ptr<IoThread>(new IoThread(std::move(reactor)));
+}
+
+IoThread::IoThread(std::unique_ptr<base::Reactor> reactor) : owner_(::getpid()), reactor_(std::move(reactor)) {}
+
+IoThread::~IoThread() {
+  // The thread holds a reference to this object, so here it is past its loop, or was never started, or belongs to the parent.
+  if (thread_.joinable()) thread_.detach();
+}
+
+bool IoThread::forked() const { return ::getpid() != owner_; }
+
+bool IoThread::post(std::function<void()> task) {
+  if (forked()) return false;  // before the mutex, which another thread may have held at the fork
+  std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  if (!thread_.joinable()) start_locked();
+  reactor_->post(std::move(task));
+  return true;
+}
+
+void IoThread::start_locked() {
+  // A new thread inherits the mask: the embedder's signals must find the embedder's threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([self = shared_from_this()] {
+    pthread_setname_np(pthread_self(), "orkestr-io");
+    self->reactor_->run();
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void IoThread::close(const std::function<void()>& last) {
+  if (forked()) return;
+  bool never_started = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (!closed_) {
+      closed_ = true;
+      never_started = !thread_.joinable();
+      if (!never_started) {
+        reactor_->post([this, last] {
+          last();
+          reactor_->stop();
+        });
+      }
+    }
+  }
+  if (never_started) {
+    last();
+    return;
+  }
+  // On the I/O thread itself the task above runs as soon as this one returns; the thread cannot join itself.
+  if (thread_.get_id() == std::this_thread::get_id()) return;
+  std::lock_guard lock(join_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace orkestr::core

@@ -1,0 +1,92 @@
+#include "orkestr/operation.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+#include "base/unique_fd.hpp"
+
+namespace orkestr::detail {
+
+struct OperationState::Impl {
+  mutable std::mutex mutex;
+  mutable std::condition_variable changed;
+  bool claimed = false;
+  bool done = false;
+  bool cancel_asked = false;
+  std::function<void()> cancel_hook;
+  base::UniqueFd event;
+
+  void signal_event() const {
+    const std::uint64_t one = 1;
+    // The counter of an eventfd that nobody reads cannot overflow by one write.
+    if (event) (void)!::write(event.get(), &one, sizeof one);
+  }
+};
+
+OperationState::OperationState() : impl_(std::make_unique<Impl>()) {}
+OperationState::~OperationState() = default;
+
+bool OperationState::wait(std::optional<std::chrono::nanoseconds> timeout) const {
+  std::unique_lock lock(impl_->mutex);
+  auto done = [this] { return impl_->done; };
+  if (!timeout) {
+    impl_->changed.wait(lock, done);
+    return true;
+  }
+  // Beyond a century the clock arithmetic would overflow; nobody means it literally.
+  constexpr std::chrono::nanoseconds kLongest = std::chrono::hours(24 * 365 * 100);
+  return impl_->changed.wait_for(lock, std::min(*timeout, kLongest), done);
+}
+
+int OperationState::fd() {
+  std::lock_guard lock(impl_->mutex);
+  if (!impl_->event) {
+    impl_->event.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (impl_->done) impl_->signal_event();
+  }
+  return impl_->event.get();
+}
+
+void OperationState::cancel() {
+  std::function<void()> hook;
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->claimed) return;
+    impl_->cancel_asked = true;
+    hook = std::exchange(impl_->cancel_hook, nullptr);
+  }
+  if (hook) hook();
+}
+
+void OperationState::on_cancel(std::function<void()> hook) {
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->claimed) return;
+    if (!impl_->cancel_asked) {
+      impl_->cancel_hook = std::move(hook);
+      return;
+    }
+  }
+  if (hook) hook();
+}
+
+bool OperationState::claim() {
+  std::function<void()> released;  // destroyed outside the lock: it may own much
+  std::lock_guard lock(impl_->mutex);
+  released = std::exchange(impl_->cancel_hook, nullptr);
+  return !std::exchange(impl_->claimed, true);
+}
+
+void OperationState::complete() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->done = true;
+  impl_->signal_event();
+  // Under the lock: a waiter that wakes may destroy this object as soon as it is released.
+  impl_->changed.notify_all();
+}
+
+}  // namespace orkestr::detail

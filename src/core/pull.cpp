@@ -1,0 +1,81 @@
+#include "core/pull.hpp"
+
+namespace orkestr::core {
+
+Pull::Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream, std::function<void(Stream&)> while_ready)
+    : sandbox_(std::move(sandbox)), shared_(std::make_shared<Shared>()) {
+  shared_->stream = std::move(stream);
+  shared_->while_ready = std::move(while_ready);
+  Stream* raw = shared_->stream.get();
+  raw->on_ready([weak = std::weak_ptr<Shared>(shared_)] {
+    auto shared = weak.lock();
+    if (!shared) return;
+    if (shared->while_ready) {
+      std::lock_guard lock(shared->mutex);
+      if (shared->stream) shared->while_ready(*shared->stream);
+    }
+    shared->waiter.signal();
+  });
+}
+
+Pull::~Pull() {
+  if (!forked()) {
+    close();
+    return;
+  }
+  static_cast<void>(std::make_unique<std::shared_ptr<Shared>>(std::move(shared_)).release());
+}
+
+std::int64_t Pull::pid() const {
+  std::lock_guard lock(shared_->mutex);
+  return shared_->stream ? shared_->stream->pid() : 0;
+}
+
+void Pull::cancel() {
+  std::lock_guard lock(shared_->mutex);
+  if (shared_->stream) shared_->stream->cancel();
+}
+
+void Pull::close() {
+  std::unique_ptr<Stream> dropped;  // outside the lock
+  std::lock_guard lock(shared_->mutex);
+  dropped = std::move(shared_->stream);
+  shared_->waiter.set_readable(true);
+}
+
+std::optional<Result<StreamItem>> Pull::next(base::Deadline deadline) {
+  if (!shared_->stream) return std::nullopt;
+  while (true) {
+    shared_->waiter.arm();
+    auto item = shared_->stream->take();
+    if (item) {
+      shared_->waiter.set_readable(shared_->stream->readable());
+      // What came between the look and the setting signals again; what came before is seen by looking once more.
+      if (shared_->stream->readable()) shared_->waiter.set_readable(true);
+      return item;
+    }
+    shared_->waiter.set_readable(false);
+    if (shared_->stream->readable()) {
+      shared_->waiter.set_readable(true);
+      continue;
+    }
+    if (!shared_->waiter.wait(deadline)) return std::nullopt;
+  }
+}
+
+std::optional<Result<StreamItem>> Pull::offer_all(std::string_view bytes, base::Deadline deadline) {
+  while (!bytes.empty()) {
+    shared_->waiter.arm();
+    if (auto item = shared_->stream->take()) return item;
+    const std::size_t taken = shared_->stream->offer(bytes);
+    bytes.remove_prefix(taken);
+    if (taken == 0 && !shared_->waiter.wait(deadline)) {
+      return Result<StreamItem>(Error(ErrorCode::connection, "the sandbox took no bytes in time"));
+    }
+  }
+  return std::nullopt;
+}
+
+int Pull::fd() { return shared_->waiter.fd(!shared_->stream || shared_->stream->readable()); }
+
+}  // namespace orkestr::core

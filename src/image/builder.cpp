@@ -1,0 +1,261 @@
+#include "image/builder.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+#include "base/file.hpp"
+#include "base/id.hpp"
+#include "base/json.hpp"
+#include "base/sha256.hpp"
+#include "base/system.hpp"
+#include "base/try.hpp"
+#include "image/kernel.hpp"
+#include "image/rootfs.hpp"
+#include "image/staging.hpp"
+#include "image/tool.hpp"
+
+namespace orkestr::image {
+namespace {
+
+// Virtual size of a sandbox's disk. The file is sparse and so is every overlay: this is a limit, not a cost.
+constexpr std::uint64_t kScratchBytes = std::uint64_t{8} << 30;
+// Fixed, so that the same content gives the same bytes; nothing ever mounts two of them by UUID.
+constexpr const char* kFileSystemUuid = "6f726b65-7374-4000-8000-000000000001";
+
+using Step = std::pair<std::string, std::function<Result<void>()>>;
+
+class Build {
+ public:
+  Build(const Recipe& recipe, const BuildOptions& options)
+      : recipe_(recipe), options_(options), home_(template_directory(options.cache_dir, recipe.name)) {}
+
+  Result<BuildOutcome> run() {
+    if (!options_.force) {
+      if (auto present = open_current()) return BuildOutcome{std::move(*present), false, elapsed()};
+    }
+    ORKESTR_CHECK(check_host());
+    ORKESTR_TRY(const base::UniqueFd lock, take_lock());
+    if (!options_.force) {
+      // Another process may have built it while this one waited for the lock.
+      if (auto present = open_current()) return BuildOutcome{std::move(*present), false, elapsed()};
+    }
+    ORKESTR_CHECK(clear_staging(home_));
+    ORKESTR_CHECK(clear_staging(options_.cache_dir + "/kernels"));
+    ORKESTR_TRY(Staging staging, Staging::create(home_));
+    prepare(staging.path());
+    const std::vector<Step> all = steps();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      progress_.step = all[i].first;
+      progress_.index = static_cast<int>(i) + 1;
+      progress_.count = static_cast<int>(all.size());
+      report({});
+      ORKESTR_CHECK(in_stage(all[i].first, all[i].second()));
+    }
+    ORKESTR_TRY(TemplateFiles files, open_template({options_.cache_dir}, recipe_.name, {}, {}));
+    return BuildOutcome{std::move(files), true, elapsed()};
+  }
+
+ private:
+  std::vector<Step> steps() {
+    std::vector<Step> all;
+    all.emplace_back("kernel", [this] { return make_kernel(); });
+    all.emplace_back("base system", [this] { return make_base_system(recipe_.debian, rootfs_); });
+    for (const auto& part : recipe_.maven) {
+      all.emplace_back("fetch " + part.artifact, [this, &part] { return add_maven_part(part, rootfs_); });
+    }
+    for (const auto& step : recipe_.steps) {
+      all.emplace_back(step.name, [this, &step] { return run_step(step, rootfs_); });
+    }
+    all.emplace_back("tidy", [this] { return run_step(tidy_step(), rootfs_); });
+    all.emplace_back("base image", [this] { return make_base_image(); });
+    all.emplace_back("scratch disk", [this] { return make_scratch(); });
+    all.emplace_back("checksums", [this] { return make_manifest(); });
+    all.emplace_back("publish", [this] { return publish(); });
+    return all;
+  }
+
+  // ---- before
+
+  Result<void> check_host() {
+    const char* stage = "check the host";
+    if (::geteuid() != 0) {
+      return build_error(
+          stage, fmt::format("building template '{}' needs root (packages are unpacked and configured as root). Run "
+                             "`sudo orkestr template build {}`: the template goes to the system's cache, where "
+                             "every user finds it. Using a template needs no root.",
+                             recipe_.name, recipe_.name));
+    }
+    ORKESTR_CHECK(check_rootfs_tools(recipe_));
+    ORKESTR_TRY(mkfs_erofs_, find_tool(stage, "mkfs.erofs", "erofs-utils"));
+    ORKESTR_TRY(mke2fs_, find_tool(stage, "mke2fs", "e2fsprogs"));
+    ORKESTR_TRY(qemu_img_, find_tool(stage, "qemu-img", "qemu-utils"));
+    ORKESTR_TRY([[maybe_unused]] const auto apt, find_tool(stage, "apt-get", "apt"));
+    ORKESTR_TRY([[maybe_unused]] const auto dpkg, find_tool(stage, "dpkg-deb", "dpkg"));
+    return {};
+  }
+
+  Result<base::UniqueFd> take_lock() {
+    ORKESTR_CHECK(base::make_directories(options_.cache_dir, 0755));
+    ORKESTR_TRY(base::UniqueFd lock,
+                base::open_at(AT_FDCWD, options_.cache_dir + "/build.lock", O_RDWR | O_CREAT, 0600));
+    progress_.step = "wait for another build";
+    while (true) {
+      ORKESTR_TRY(const bool taken, base::try_lock_byte(lock.get(), 0, base::LockKind::write));
+      if (taken) return lock;
+      if (options_.deadline.expired()) {
+        return build_error(progress_.step,
+                           fmt::format("another process has been building in {} all the time. See what holds "
+                                       "{}/build.lock, or try again later.",
+                                       options_.cache_dir, options_.cache_dir));
+      }
+      report({});
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  }
+
+  // The current build, when it was made from this very recipe and can be used.
+  Result<TemplateFiles> open_current() {
+    ORKESTR_TRY(TemplateFiles files, open_template({options_.cache_dir}, recipe_.name, {}, {}));
+    ORKESTR_TRY(const std::string text, base::read_file(files.directory + "/template.json"));
+    ORKESTR_TRY(const auto json, base::JsonValue::parse(text));
+    if (json.string_or("recipe_sha256", "") != recipe_.digest) {
+      return Error(ErrorCode::template_not_found, "made from an older recipe");
+    }
+    return files;
+  }
+
+  void prepare(const std::string& staging) {
+    work_ = staging;
+    files_.name = recipe_.name;
+    files_.build_id = base::make_ulid(base::wall_clock_ms());
+    for (char& c : files_.build_id) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    files_.directory = work_ + "/template";
+    files_.base_image = files_.directory + "/base.erofs";
+    files_.scratch_image = files_.directory + "/scratch.raw";
+    files_.scratch_overlay = files_.directory + "/scratch.qcow2";
+    rootfs_.root = work_ + "/root";
+    rootfs_.work = work_;
+    rootfs_.downloads = options_.cache_dir + "/downloads";
+    rootfs_.deadline = options_.deadline;
+    rootfs_.on_line = [this](std::string_view line) { report(line); };
+  }
+
+  // ---- the steps
+
+  Result<void> make_kernel() {
+    ORKESTR_TRY(const KernelFiles kernel, ensure_kernel(options_.cache_dir, options_.deadline, rootfs_.on_line));
+    files_.kernel_version = kernel.version;
+    files_.kernel = kernel.vmlinux;
+    files_.kernel_sha256 = kernel.vmlinux_sha256;
+    return base::make_directories(files_.directory, 0755);
+  }
+
+  // Uncompressed: a third larger on disk for a bare system, but the guest reads it without decompressing under
+  // emulation.
+  Result<void> make_base_image() {
+    ORKESTR_CHECK(tool("base image", {mkfs_erofs_, "-T0", "-U", kFileSystemUuid, files_.base_image, rootfs_.root}));
+    return base::remove_tree(rootfs_.root);
+  }
+
+  Result<void> make_scratch() {
+    ORKESTR_TRY(const base::UniqueFd raw,
+                base::open_at(AT_FDCWD, files_.scratch_image, O_RDWR | O_CREAT | O_EXCL, 0644));
+    if (::ftruncate(raw.get(), static_cast<off_t>(kScratchBytes)) != 0)
+      return base::errno_error("make " + files_.scratch_image, errno);
+    // No journal: the disk never outlives a crash of its guest. The inode tables count as zeroed, which in a new sparse
+    // file they are; otherwise each guest would zero 128 MB of them in the background.
+    ORKESTR_CHECK(tool(
+        "scratch disk",
+        {mke2fs_, "-q", "-t", "ext4", "-F", "-m", "0", "-L", "scratch", "-U", kFileSystemUuid, "-O", "^has_journal",
+         "-E", fmt::format("assume_storage_prezeroed=1,nodiscard,root_owner=0:0,hash_seed={}", kFileSystemUuid),
+         files_.scratch_image}));
+    // Without a backing path inside: QEMU is told the backing node on its command line, and the file may be moved.
+    return tool("scratch disk",
+                {qemu_img_, "create", "-q", "-f", "qcow2", files_.scratch_overlay, std::to_string(kScratchBytes)});
+  }
+
+  Result<void> make_manifest() {
+    ORKESTR_TRY(files_.base_sha256, base::sha256_file(files_.base_image));
+    ORKESTR_TRY(files_.scratch_sha256, digest_sparse_file(files_.scratch_image));
+    ORKESTR_TRY(files_.overlay_sha256, base::sha256_file(files_.scratch_overlay));
+    files_.scratch_bytes = kScratchBytes;
+    ORKESTR_CHECK(base::write_file_atomic(
+        files_.directory + "/template.json",
+        encode_manifest(files_, recipe_.digest, base::iso8601_utc(base::wall_clock_ms())), 0444));
+    for (const auto* path : {&files_.base_image, &files_.scratch_image, &files_.scratch_overlay}) {
+      ORKESTR_TRY(const base::UniqueFd fd, base::open_at(AT_FDCWD, *path, O_RDONLY));
+      if (::fchmod(fd.get(), 0444) != 0) return base::errno_error("chmod " + *path, errno);
+      if (::fsync(fd.get()) != 0) return base::errno_error("sync " + *path, errno);
+    }
+    return {};
+  }
+
+  Result<void> publish() {
+    const std::string previous =
+        base::read_file(home_ + "/current", 256) ? *base::read_file(home_ + "/current", 256) : "";
+    ORKESTR_CHECK(publish_directory(files_.directory, home_ + "/" + files_.build_id));
+    ORKESTR_CHECK(base::write_file_atomic(home_ + "/current", files_.build_id + "\n", 0444));
+    // A sandbox that is starting right now may still be opening the previous build; all others are history, or were
+    // never finished.
+    ORKESTR_TRY(const auto names, base::list_directory(home_));
+    for (const auto& name : names) {
+      const bool keep = name == "current" || name == files_.build_id || name == previous.substr(0, previous.find('\n'));
+      if (!keep && is_template_name(name)) ORKESTR_CHECK(base::remove_tree(home_ + "/" + name));
+    }
+    return {};
+  }
+
+  // ---- helpers
+
+  Result<void> tool(std::string stage, std::vector<std::string> argv) {
+    auto done = run_tool({std::move(stage), std::move(argv), work_, {}, rootfs_.on_line}, options_.deadline);
+    if (!done) return done.error();
+    return {};
+  }
+
+  // Every failure of a build is a template_build_failed with its step.
+  static Result<void> in_stage(const std::string& stage, Result<void> result) {
+    if (result || result.error().code() == ErrorCode::template_build_failed) return result;
+    return build_error(stage, fmt::format("{}: {}", stage, result.error().message()),
+                       result.error().details().console_tail);
+  }
+
+  std::chrono::milliseconds elapsed() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start_);
+  }
+
+  void report(std::string_view line) {
+    if (!options_.on_progress) return;
+    progress_.line = line;
+    progress_.elapsed = elapsed();
+    options_.on_progress(progress_);
+  }
+
+  const Recipe& recipe_;
+  const BuildOptions& options_;
+  const std::string home_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::string work_;
+  std::string mkfs_erofs_;
+  std::string mke2fs_;
+  std::string qemu_img_;
+  RootfsContext rootfs_;
+  TemplateFiles files_;
+  BuildProgress progress_;
+};
+
+}  // namespace
+
+Result<BuildOutcome> build_template(const Recipe& recipe, const BuildOptions& options) {
+  return Build(recipe, options).run();
+}
+
+}  // namespace orkestr::image

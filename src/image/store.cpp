@@ -1,0 +1,283 @@
+#include "image/store.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+
+#include "base/file.hpp"
+#include "base/json.hpp"
+#include "base/sha256.hpp"
+#include "base/system.hpp"
+#include "base/try.hpp"
+#include "image/initramfs.hpp"
+#include "image/kernel.hpp"
+#include "image/recipe.hpp"
+#include "image/tool.hpp"
+
+namespace orkestr::image {
+namespace {
+
+constexpr std::string_view kStage = "open template";
+constexpr int kManifestVersion = 1;
+
+bool is_digest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+std::string build_command(std::string_view name) { return fmt::format("orkestr template build {}", name); }
+
+struct Manifest {
+  TemplateFiles files;
+  std::string created_at;
+};
+
+// The build that `current` names, as its template.json describes it; nothing when there is none.
+Result<std::optional<Manifest>> read_current(const std::string& cache_dir, std::string_view name) {
+  const std::string home = template_directory(cache_dir, name);
+  auto current = base::read_file(home + "/current", 256);
+  if (!current) {
+    if (current.error().code() == ErrorCode::file_not_found || current.error().code() == ErrorCode::not_a_directory) {
+      return std::optional<Manifest>();
+    }
+    return current.error();
+  }
+  const std::string build_id = current->substr(0, current->find('\n'));
+  Manifest manifest;
+  TemplateFiles& files = manifest.files;
+  files.directory = home + "/" + build_id;
+  auto refuse = [&](std::string_view what) {
+    return build_error(kStage, fmt::format("{} is damaged: {}. Build it again with `{} --force`.", files.directory,
+                                           what, build_command(name)));
+  };
+  if (!is_template_name(build_id)) return refuse("its 'current' file names no build");
+  auto text = base::read_file(files.directory + "/template.json");
+  if (!text) return refuse(text.error().message());
+  auto json = base::JsonValue::parse(*text);
+  if (!json) return refuse(json.error().message());
+  if (json->integer_or("version", 0) != kManifestVersion) {
+    return refuse(fmt::format("its template.json has version {}, this library reads {}", json->integer_or("version", 0),
+                              kManifestVersion));
+  }
+  files.name = json->string_or("name", "");
+  files.build_id = json->string_or("build_id", "");
+  files.base_image = files.directory + "/base.erofs";
+  files.scratch_image = files.directory + "/scratch.raw";
+  files.scratch_overlay = files.directory + "/scratch.qcow2";
+  files.base_sha256 = json->string_or("base_sha256", "");
+  files.scratch_sha256 = json->string_or("scratch_sha256", "");
+  files.overlay_sha256 = json->string_or("overlay_sha256", "");
+  files.scratch_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, json->integer_or("scratch_bytes", 0)));
+  files.kernel_version = json->string_or("kernel_version", "");
+  files.kernel_sha256 = json->string_or("kernel_sha256", "");
+  files.digest = json->string_or("digest", "");
+  manifest.created_at = json->string_or("created_at", "");
+  if (files.name != name || files.build_id != build_id) return refuse("its template.json describes another build");
+  for (const auto* digest : {&files.base_sha256, &files.scratch_sha256, &files.overlay_sha256, &files.kernel_sha256}) {
+    if (!is_digest(*digest)) return refuse("its template.json lacks a digest");
+  }
+  if (files.digest != combined_digest(files)) return refuse("the digests in its template.json contradict each other");
+  return std::optional<Manifest>(std::move(manifest));
+}
+
+Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string_view name) {
+  std::vector<std::string> known;
+  bool has_recipe = false;
+  if (auto all = list_templates(cache_dirs)) {
+    for (const auto& info : *all) {
+      known.push_back(info.name);
+      has_recipe = has_recipe || info.name == name;
+    }
+  }
+  if (has_recipe) {
+    return Error(
+        ErrorCode::template_not_found,
+        fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`; in a "
+                    "checkout of the source, `./dev quickstart` does that too.",
+                    name, fmt::join(cache_dirs, ", "), build_command(name)));
+  }
+  return Error(ErrorCode::template_not_found,
+               fmt::format("there is no template '{}'. Known templates: {}.", name, fmt::join(known, ", ")));
+}
+
+// ---- verification
+
+// What of a file's metadata changes when its content does.
+Result<std::string> fingerprint(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return base::errno_error("look at " + path, errno);
+  return fmt::format("{} {}:{} {} {}.{} {}.{}\n", path, info.st_dev, info.st_ino, info.st_size, info.st_ctim.tv_sec,
+                     info.st_ctim.tv_nsec, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+}
+
+struct Verified {
+  const std::string* path;
+  const std::string* digest;
+  bool sparse;
+};
+
+std::array<Verified, 4> verified_files(const TemplateFiles& files) {
+  return {{{&files.base_image, &files.base_sha256, false},
+           {&files.scratch_image, &files.scratch_sha256, true},
+           {&files.scratch_overlay, &files.overlay_sha256, false},
+           {&files.kernel, &files.kernel_sha256, false}}};
+}
+
+}  // namespace
+
+bool is_template_name(std::string_view name) {
+  constexpr std::string_view kFirst = "abcdefghijklmnopqrstuvwxyz0123456789";
+  constexpr std::string_view kRest = "abcdefghijklmnopqrstuvwxyz0123456789.-_";
+  return !name.empty() && name.size() <= 64 && kFirst.find(name.front()) != kFirst.npos &&
+         name.find_first_not_of(kRest) == name.npos;
+}
+
+std::string template_directory(const std::string& cache_dir, std::string_view name) {
+  return fmt::format("{}/templates/{}", cache_dir, name);
+}
+
+std::string combined_digest(const TemplateFiles& files) {
+  return base::sha256_hex(fmt::format("base {}\nscratch {}\noverlay {}\nkernel {}\n", files.base_sha256,
+                                      files.scratch_sha256, files.overlay_sha256, files.kernel_sha256));
+}
+
+std::string encode_manifest(const TemplateFiles& files, std::string_view recipe_digest, std::string_view created_at) {
+  base::JsonWriter json;
+  json.begin_object();
+  json.field("version", kManifestVersion);
+  json.field("name", files.name);
+  json.field("build_id", files.build_id);
+  json.field("created_at", created_at);
+  json.field("recipe_sha256", recipe_digest);
+  json.field("base_sha256", files.base_sha256);
+  json.field("scratch_sha256", files.scratch_sha256);
+  json.field("scratch_bytes", files.scratch_bytes);
+  json.field("overlay_sha256", files.overlay_sha256);
+  json.field("kernel_version", files.kernel_version);
+  json.field("kernel_sha256", files.kernel_sha256);
+  json.field("digest", combined_digest(files));
+  json.end_object();
+  return json.take() + "\n";
+}
+
+Result<TemplateFiles> open_template(const std::vector<std::string>& cache_dirs, std::string_view name,
+                                    const std::string& agent_path, const std::string& writable_cache_dir) {
+  if (!is_template_name(name)) return unknown_or_unbuilt(cache_dirs, name);
+  for (const auto& cache_dir : cache_dirs) {
+    ORKESTR_TRY(auto manifest, read_current(cache_dir, name));
+    if (!manifest) continue;
+    TemplateFiles files = std::move(manifest->files);
+    ORKESTR_TRY(const KernelFiles kernel, open_kernel(cache_dir, files.kernel_version));
+    files.kernel = kernel.vmlinux;
+    for (const auto& file : verified_files(files)) {
+      if (::access(file.path->c_str(), R_OK) == 0) continue;
+      return build_error(kStage,
+                         fmt::format("template '{}': {}. Build it again with `{} --force`.", name,
+                                     base::errno_error("read " + *file.path, errno).message(), build_command(name)));
+    }
+    if (!agent_path.empty()) {
+      ORKESTR_TRY(files.initrd, ensure_initramfs(cache_dir, files.kernel_version, agent_path, writable_cache_dir));
+    }
+    return files;
+  }
+  return unknown_or_unbuilt(cache_dirs, name);
+}
+
+Result<void> verify_template(const TemplateFiles& files, const std::string& stamp_dir) {
+  std::string state = fmt::format("{}\n{}\n", base::boot_id(), files.digest);
+  for (const auto& file : verified_files(files)) {
+    ORKESTR_TRY(const std::string line, fingerprint(*file.path));
+    state += line;
+  }
+  const std::string stamp =
+      fmt::format("{}/{}-{}.verified", stamp_dir, files.name, base::sha256_hex(files.directory).substr(0, 16));
+  if (auto seen = base::read_file(stamp, 64U << 10U); seen && *seen == state) return {};
+
+  for (const auto& file : verified_files(files)) {
+    ORKESTR_TRY(const std::string actual, file.sparse ? digest_sparse_file(*file.path) : base::sha256_file(*file.path));
+    if (actual != *file.digest) {
+      return build_error(
+          "verify template",
+          fmt::format("{} is not what was built: its SHA-256 is {} instead of {}. Something changed or damaged "
+                      "it; build the template again with `{} --force`.",
+                      *file.path, actual, *file.digest, build_command(files.name)));
+    }
+  }
+  ORKESTR_CHECK(base::make_directories(stamp_dir, 0700));
+  return base::write_file_atomic(stamp, state, 0600);
+}
+
+Result<std::vector<TemplateInfo>> list_templates(const std::vector<std::string>& cache_dirs) {
+  std::map<std::string, TemplateInfo> all;
+  for (const auto& recipe : builtin_recipes()) {
+    TemplateInfo info;
+    info.name = recipe.name;
+    if (auto parsed = parse_recipe(recipe.json)) info.description = parsed->description;
+    all.emplace(info.name, std::move(info));
+  }
+  for (const auto& cache_dir : cache_dirs) {
+    auto names = base::list_directory(cache_dir + "/templates");
+    if (!names) continue;  // not made yet, or not ours to read: then nothing there can be used either
+    for (const auto& name : *names) {
+      if (!is_template_name(name) || all[name].built) continue;
+      TemplateInfo& info = all[name];
+      info.name = name;
+      auto manifest = read_current(cache_dir, name);
+      if (!manifest || !*manifest) continue;
+      info.built = true;
+      info.build_id = (*manifest)->files.build_id;
+      info.cache_dir = cache_dir;
+      info.created_at = (*manifest)->created_at;
+      struct stat base_image {};
+      if (::stat((*manifest)->files.base_image.c_str(), &base_image) == 0) {
+        info.bytes = static_cast<std::uint64_t>(base_image.st_size);
+      }
+    }
+  }
+  std::vector<TemplateInfo> out;
+  for (auto& [name, info] : all) out.push_back(std::move(info));
+  return out;
+}
+
+Result<std::string> digest_sparse_file(const std::string& path) {
+  constexpr off_t kBlock = 64 << 10;
+  ORKESTR_TRY(const base::UniqueFd fd, base::open_at(AT_FDCWD, path, O_RDONLY));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return base::errno_error("look at " + path, errno);
+  std::string lines = fmt::format("sparse {}\n", info.st_size);
+  std::string block(kBlock, '\0');
+  const std::string zeros(kBlock, '\0');
+  off_t at = 0;
+  while (at < info.st_size) {
+    // Holes are skipped; a file system that cannot tell them reports data throughout, and the digest is the same.
+    const off_t data = ::lseek(fd.get(), at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    if (data < 0) return base::errno_error("read " + path, errno);
+    at = data - data % kBlock;
+    off_t hole = ::lseek(fd.get(), data, SEEK_HOLE);
+    if (hole < 0) return base::errno_error("read " + path, errno);
+    for (; at < hole; at += kBlock) {
+      const auto want = static_cast<std::size_t>(std::min<off_t>(kBlock, info.st_size - at));
+      std::size_t got = 0;
+      while (got < want) {
+        const ssize_t n = ::pread(fd.get(), block.data() + got, want - got, at + static_cast<off_t>(got));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return base::errno_error("read " + path, errno);
+        if (n == 0) return Error(ErrorCode::internal, path + " became shorter while it was read");
+        got += static_cast<std::size_t>(n);
+      }
+      const std::string_view content(block.data(), want);
+      if (content == std::string_view(zeros).substr(0, want)) continue;
+      lines += fmt::format("{} {}\n", at, base::sha256_hex(content));
+    }
+  }
+  return base::sha256_hex(lines);
+}
+
+}  // namespace orkestr::image

@@ -1,0 +1,88 @@
+// The store of templates: finished, read-only files under a cache directory.
+//
+//   templates/NAME/current                  a file that names the build in use, replaced atomically
+//   templates/NAME/BUILD/base.erofs         the root file system
+//                       /scratch.raw        an empty ext4, the backing of every sandbox's disk (sparse)
+//                       /scratch.qcow2      an empty overlay over it with no path inside: copied for each sandbox
+//                       /template.json      what it was made from, and the SHA-256 of each file
+//   kernels/VERSION/{vmlinux,modules/NN-name.ko,kernel.json}
+//   initramfs/KEY.cpio                      see initramfs.hpp
+//
+// All files are 0444 and never written again; a directory appears by rename when it is complete. So reading needs no
+// lock, and a template in use survives a rebuild: the old build is removed at the rebuild after next.
+//
+// Thread safety: free functions without state; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "orkestr/error.hpp"
+
+namespace orkestr::image {
+
+// Everything a sandbox of one template is started from: absolute paths, and digests as 64 hex digits.
+struct TemplateFiles {
+  std::string name;
+  std::string build_id;
+  std::string directory;        // …/templates/NAME/BUILD
+  std::string base_image;       // base.erofs
+  std::string scratch_image;    // scratch.raw
+  std::string scratch_overlay;  // scratch.qcow2
+  std::string kernel_version;   // "6.1.0-41-cloud-amd64"
+  std::string kernel;           // vmlinux: an ELF with a PVH entry
+  std::string initrd;           // empty when opened without an agent
+  std::string base_sha256;
+  std::string scratch_sha256;  // digest_sparse_file(), see below
+  std::string overlay_sha256;
+  std::string kernel_sha256;
+  std::string digest;               // over the four above: two templates with the same digest start the same machine
+  std::uint64_t scratch_bytes = 0;  // size of the disk that the guest sees
+};
+
+// The current build of `name`, from the first directory of `cache_dirs` that has one. The initramfs for `agent_path`
+// (the orkestr-agent that this library was built with) is looked up, or made in `writable_cache_dir`; with an empty
+// `agent_path` it is left out. Costs a few milliseconds: no large file is read. template_not_found: an unknown name
+// lists the known ones; a known one that is not built names the command that builds it. template_build_failed: the
+// store holds something else than a finished template.
+Result<TemplateFiles> open_template(const std::vector<std::string>& cache_dirs, std::string_view name,
+                                    const std::string& agent_path, const std::string& writable_cache_dir);
+
+// Compares the content of the files with the digests that were recorded when they were built, once per boot of the
+// host: a stamp in `stamp_dir` (made when missing; private to the caller) holds boot id, inode, size, ctime and mtime
+// of each, and as long as these are the same the call only compares them. template_build_failed names the file that
+// changed and the command that rebuilds it.
+Result<void> verify_template(const TemplateFiles& files, const std::string& stamp_dir);
+
+struct TemplateInfo {
+  std::string name;
+  std::string description;
+  bool built = false;
+  std::string build_id;     // of the current build; empty unless built, as are the following
+  std::string cache_dir;    // where it was found
+  std::string created_at;   // ISO 8601, UTC
+  std::uint64_t bytes = 0;  // size of the base image
+};
+
+// Every template there is a recipe for or a build of, by name.
+Result<std::vector<TemplateInfo>> list_templates(const std::vector<std::string>& cache_dirs);
+
+// True for lower-case letters, digits, '.', '-' and '_', starting with a letter or digit, at most 64 bytes: what may
+// become a directory.
+bool is_template_name(std::string_view name);
+
+// SHA-256 of what a sparse file contains, independent of how its holes are stored and without reading them: over one
+// line "OFFSET SHA256\n" for each aligned 64 KiB block that is not all zero, after the line "sparse SIZE\n".
+Result<std::string> digest_sparse_file(const std::string& path);
+
+// For the builder. The paths of the layout above, and what template.json says.
+std::string template_directory(const std::string& cache_dir, std::string_view name);
+// The digest of TemplateFiles from its parts.
+std::string combined_digest(const TemplateFiles& files);
+// The JSON text of template.json. `recipe_digest` and `created_at` are recorded for a person and for rebuild decisions.
+std::string encode_manifest(const TemplateFiles& files, std::string_view recipe_digest, std::string_view created_at);
+
+}  // namespace orkestr::image

@@ -1,0 +1,36 @@
+// Running the programs that images are made with: found where administrators' tools live, reported in a way that says
+// what to install.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/deadline.hpp"
+#include "orkestr/error.hpp"
+
+namespace orkestr::image {
+
+using LineSink = std::function<void(std::string_view line)>;
+
+// template_build_failed with details().stage and .console_tail; `message` says what to do.
+Error build_error(std::string_view stage, std::string message, std::string output = {});
+
+// The absolute path of a program on PATH or in /usr/sbin and /sbin (which an ordinary user's PATH lacks).
+// template_build_failed names the Debian package that has it and the command that installs it.
+Result<std::string> find_tool(std::string_view stage, std::string_view name, std::string_view package);
+
+struct ToolRun {
+  std::string stage;              // names the step in errors
+  std::vector<std::string> argv;  // argv[0] as find_tool() returned it
+  std::string cwd;
+  std::vector<std::string> env;  // added to ours
+  LineSink on_line;              // sees each line of output; may be empty
+};
+
+// Runs to its end and returns the output (its tail, when it is long). Messages are in English whatever the locale.
+// template_build_failed with the command, how it ended and its output.
+Result<std::string> run_tool(const ToolRun& run, base::Deadline deadline);
+
+}  // namespace orkestr::image

@@ -1,0 +1,261 @@
+#include "local/call.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/try.hpp"
+#include "local/connection.hpp"
+#include "wire/message.hpp"
+
+namespace orkestr::local {
+namespace {
+
+// Output in small frames is joined up to this size, so that a guest that sends single bytes cannot multiply them.
+constexpr std::size_t kPieceBytes = wire::kDataChunk;
+// `progress` messages waiting to be taken.
+constexpr std::size_t kMaxWaitingMessages = 256;
+
+}  // namespace
+
+std::optional<Call::Outcome> Call::take() {
+  std::unique_lock lock(mutex_);
+  if (!pieces_.empty()) {
+    Piece piece = std::move(pieces_.front());
+    pieces_.pop_front();
+    if (piece.kind == Piece::Kind::output || piece.kind == Piece::Kind::error_output) {
+      buffered_ -= piece.data.size();
+      unreturned_ += static_cast<std::uint32_t>(piece.data.size());
+      return_credit_locked(lock);
+    }
+    return Outcome(std::move(piece));
+  }
+  if (error_) {
+    Error error = std::move(*error_);
+    error_.reset();
+    return Outcome(std::move(error));
+  }
+  return std::nullopt;
+}
+
+bool Call::readable() const {
+  std::lock_guard lock(mutex_);
+  return !pieces_.empty() || error_;
+}
+
+bool Call::finished() const {
+  std::lock_guard lock(mutex_);
+  return ended_;
+}
+
+bool Call::cancel_asked() const {
+  std::lock_guard lock(mutex_);
+  return cancel_asked_;
+}
+
+bool Call::abandoned() const {
+  std::lock_guard lock(mutex_);
+  return abandoned_;
+}
+
+bool Call::waits_for_consumer() const {
+  std::lock_guard lock(mutex_);
+  if (buffered_ > 0) return true;
+  return request_.has_input && !input_ended_ && send_window_ > 0;
+}
+
+// Half a window at a time: credit frames stay rare, and the producer never runs dry while the consumer keeps up.
+void Call::return_credit_locked(std::unique_lock<std::mutex>& lock) {
+  if (ended_ || unreturned_ < wire::kInitialCredit / 2) return;
+  const std::uint32_t amount = std::exchange(unreturned_, 0);
+  receive_window_ += amount;
+  lock.unlock();
+  with_connection([amount](Connection& connection, Call& call) {
+    connection.send(wire::credit_frame(call.id(), amount), wire::Lane::control);
+  });
+}
+
+std::size_t Call::offer(std::string_view bytes) {
+  std::vector<wire::OutFrame> frames;
+  std::size_t taken = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (!opened_ || ended_ || input_ended_) return 0;
+    taken = std::min<std::size_t>(bytes.size(), send_window_);
+    if (taken == 0) return 0;
+    send_window_ -= static_cast<std::uint32_t>(taken);
+  }
+  // Copied here, in the caller's thread: the I/O thread only moves it on.
+  for (std::size_t at = 0; at < taken; at += wire::kDataChunk) {
+    frames.push_back(wire::data_frame(id_, wire::Stream::input, bytes.substr(at, std::min(wire::kDataChunk, taken - at))));
+  }
+  auto shared = std::make_shared<std::vector<wire::OutFrame>>(std::move(frames));
+  with_connection([shared](Connection& connection, Call&) {
+    for (auto& frame : *shared) connection.queue(std::move(frame), wire::Lane::stream);
+    connection.flush();
+  });
+  return taken;
+}
+
+void Call::end_input() {
+  {
+    std::lock_guard lock(mutex_);
+    if (input_ended_ || ended_) return;
+    input_ended_ = true;
+    if (!opened_) return;  // open() sends it
+  }
+  with_connection([](Connection& connection, Call& call) {
+    connection.send(wire::data_frame(call.id(), wire::Stream::input, {}, true), wire::Lane::stream);
+  });
+}
+
+void Call::cancel() {
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_ || cancel_asked_) return;
+    cancel_asked_ = true;
+    if (!opened_) return;  // open() fails it
+  }
+  with_connection([](Connection& connection, Call& call) { connection.cancel(call); });
+}
+
+void Call::abandon() {
+  if (loop_.forked()) return;  // another thread may have held the mutex at the fork
+  {
+    std::lock_guard lock(mutex_);
+    hook_ = nullptr;
+    abandoned_ = true;
+    if (ended_ || !opened_) return;
+  }
+  with_connection([](Connection& connection, Call& call) { connection.detach(call); });
+}
+
+void Call::on_ready(std::function<void()> hook) {
+  std::function<void()> now, old;
+  {
+    std::lock_guard lock(mutex_);
+    old = std::exchange(hook_, std::move(hook));
+    if (hook_ && (!pieces_.empty() || error_ || (opened_ && request_.has_input && send_window_ > 0))) now = hook_;
+  }
+  if (now) now();
+}
+
+void Call::notify() {
+  std::function<void()> hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = hook_;
+  }
+  if (hook) hook();
+}
+
+void Call::with_connection(std::function<void(Connection&, Call&)> task) {
+  loop_.post([self = shared_from_this(), task = std::move(task)] {
+    if (auto connection = self->connection_.lock(); connection && !self->finished()) task(*connection, *self);
+  });
+}
+
+void Call::open(std::uint32_t id, const std::shared_ptr<Connection>& connection, std::shared_ptr<void> keep_alive) {
+  bool end_now = false;
+  {
+    std::lock_guard lock(mutex_);
+    id_ = id;
+    connection_ = connection;
+    keep_alive_ = std::move(keep_alive);
+    opened_ = true;
+    end_now = request_.has_input && input_ended_;
+  }
+  last_progress = std::chrono::steady_clock::now();
+  connection->queue(wire::OutFrame(request_.type, id, request_.payload), wire::Lane::control);
+  if (end_now) connection->queue(wire::data_frame(id, wire::Stream::input, {}, true), wire::Lane::stream);
+  if (request_.has_input) notify();
+}
+
+Result<void> Call::receive(const wire::Frame& frame) {
+  last_progress = std::chrono::steady_clock::now();
+  std::shared_ptr<void> released;  // destroyed last, without the lock
+  {
+    std::lock_guard lock(mutex_);
+    switch (frame.type) {
+      case wire::Type::data: {
+        const bool to_stderr = frame.stream() == wire::Stream::error_output;
+        ORKESTR_CHECK(deliver_locked(
+            {to_stderr ? Piece::Kind::error_output : Piece::Kind::output, std::string(frame.payload)}));
+        break;
+      }
+      case wire::Type::credit: {
+        const auto amount = wire::credit_of(frame);
+        if (!amount) {
+          return Error(ErrorCode::connection, fmt::format("{}: the peer sent a malformed credit frame", request_.what));
+        }
+        if (*amount > wire::kMaxCredit - std::min(send_window_, wire::kMaxCredit)) {
+          return Error(ErrorCode::connection, fmt::format("{}: the peer granted {} bytes on top of {}; at most {} may be open",
+                                                          request_.what, *amount, send_window_, wire::kMaxCredit));
+        }
+        send_window_ += *amount;
+        break;
+      }
+      case wire::Type::started: {
+        const auto message = wire::StartedMessage::decode(frame.payload);
+        if (!message) return message.error();
+        pid_ = static_cast<std::int64_t>(message->pid);
+        return {};
+      }
+      case wire::Type::progress:
+        ORKESTR_CHECK(deliver_locked({Piece::Kind::progress, std::string(frame.payload)}));
+        break;
+      case wire::Type::result:
+        ended_ = true;
+        pieces_.push_back({Piece::Kind::end, std::string(frame.payload)});
+        released = std::move(keep_alive_);
+        break;
+      case wire::Type::error: {
+        auto message = wire::ErrorMessage::decode(frame.payload);
+        if (!message) return message.error();
+        ended_ = true;
+        error_ = message->to_error();
+        released = std::move(keep_alive_);
+        break;
+      }
+      default:
+        return Error(ErrorCode::connection, fmt::format("{}: the peer sent a {} frame inside an operation", request_.what,
+                                                        wire::to_string(frame.type)));
+    }
+  }
+  notify();
+  return {};
+}
+
+Result<void> Call::deliver_locked(Piece piece) {
+  if (piece.kind == Piece::Kind::output || piece.kind == Piece::Kind::error_output) {
+    if (piece.data.empty()) return {};  // only the end of one stream
+    if (piece.data.size() > receive_window_) {
+      return Error(ErrorCode::connection, fmt::format("{}: the peer sent {} bytes with a window of {}", request_.what,
+                                                      piece.data.size(), receive_window_));
+    }
+    receive_window_ -= static_cast<std::uint32_t>(piece.data.size());
+    buffered_ += piece.data.size();
+    if (!pieces_.empty() && pieces_.back().kind == piece.kind && pieces_.back().data.size() + piece.data.size() <= kPieceBytes) {
+      pieces_.back().data += piece.data;
+      return {};
+    }
+  } else if (pieces_.size() > kMaxWaitingMessages) {
+    return Error(ErrorCode::connection, fmt::format("{}: the peer floods with messages", request_.what));
+  }
+  pieces_.push_back(std::move(piece));
+  return {};
+}
+
+void Call::fail(Error error) {
+  std::shared_ptr<void> released;
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    ended_ = true;
+    error_ = std::move(error);
+    released = std::move(keep_alive_);
+  }
+  notify();
+}
+
+}  // namespace orkestr::local

@@ -1,0 +1,73 @@
+// How one client reaches one sandbox: at most one connection, made at the first call, made anew when it was lost and the sandbox lives.
+// When it was lost and the sandbox does not, the registry says why, and every waiting call is told.
+//
+// Belongs to the I/O thread; only the constants are read elsewhere. Held by its session and by every call that waits for an answer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend.hpp"
+#include "base/unique_fd.hpp"
+#include "local/call.hpp"
+#include "local/connection.hpp"
+#include "registry/registry.hpp"
+
+namespace orkestr::local {
+
+class Link : public std::enable_shared_from_this<Link> {
+ public:
+  Link(IoLoop& loop, ForkLedger& ledger, std::string sandboxes_dir, std::string id)
+      : loop_(loop), ledger_(ledger), sandboxes_dir_(std::move(sandboxes_dir)), id_(std::move(id)) {}
+  ~Link();
+
+  const std::string& id() const { return id_; }
+  const std::string& sandboxes_dir() const { return sandboxes_dir_; }
+
+  // Takes over the connection on which the sandbox was made.
+  void adopt(std::shared_ptr<Connection> connection);
+  void submit(std::shared_ptr<Call> call);
+  // See Session::terminate.
+  void terminate(Completion<registry::Record> done);
+  // Everything that waits ends with `reason`; the connection is closed.
+  void shut_down(const Error& reason);
+
+ private:
+  struct Terminating {
+    base::Deadline deadline = base::Deadline::never();
+    Completion<registry::Record> done;
+  };
+  using Then = std::function<void(bool nobody_left)>;
+
+  Result<void> connect();
+  void remember_lock();
+  Connection::LostHandler lost_handler();
+  void lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans);
+  void explain(const Error& reason, const std::vector<std::shared_ptr<Call>>& orphans);
+  Error explain_refusal(const Error& reason) const;
+  // Looks at the lock file every few milliseconds until no process of the sandbox holds it, or the deadline.
+  void await_death(base::Deadline deadline, Then then);
+  bool held() const;
+
+  void ask_to_end(const std::shared_ptr<Terminating>& work);
+  void asked_to_end(const std::shared_ptr<Terminating>& work, const std::optional<Error>& refused);
+
+  IoLoop& loop_;
+  ForkLedger& ledger_;
+  const std::string sandboxes_dir_;
+  const std::string id_;
+  std::shared_ptr<Connection> connection_;
+  base::UniqueFd lock_;                           // of the sandbox: it answers also after the file is gone
+  bool explaining_ = false;                       // between the loss of a connection and knowing why
+  std::vector<std::shared_ptr<Call>> waiting_;    // submitted meanwhile
+  std::vector<std::shared_ptr<Call>> orphans_;    // had no answer when it was lost
+  std::vector<std::weak_ptr<Terminating>> terminating_;
+};
+
+// What a final record says, for a person: "terminated", "timeout", …
+std::string why_it_ended(const registry::Record& record);
+
+}  // namespace orkestr::local

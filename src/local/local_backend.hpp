@@ -1,0 +1,51 @@
+// Sandboxes of this machine: each has a supervisor process, found through the state directory (registry/registry.hpp).
+//
+// What runs where. create() reads the environment, opens the template and starts the supervisor in the caller's thread; the wait for the
+// machine is on the I/O thread. get() and list() read the state directory in the caller's thread: a list of a thousand sandboxes takes
+// some 20 ms, which would stand in the way of everybody's output on the I/O thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend.hpp"
+#include "local/fork_ledger.hpp"
+#include "local/launch.hpp"
+#include "local/session.hpp"
+
+namespace orkestr::local {
+
+class LocalBackend final : public Backend {
+ public:
+  explicit LocalBackend(std::shared_ptr<IoLoop> loop);
+
+  std::string_view name() const override { return "local"; }
+  CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) override;
+  CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) override;
+  CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) override;
+  void shut_down() override;
+  void close_descriptors_after_fork() noexcept override { shared_->ledger.close_all(); }
+
+ private:
+  // What launches and completions still need when the backend itself is gone.
+  struct Shared {
+    ForkLedger ledger;
+    std::mutex mutex;
+    std::map<std::string, std::weak_ptr<LocalSession>> sessions;  // by directory and id
+    std::vector<std::weak_ptr<Link>> links;
+    std::vector<std::weak_ptr<Launch>> launches;
+  };
+  static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,
+                                                   std::shared_ptr<Link> link);
+
+  Result<std::shared_ptr<Launch>> prepare(CreateOptions options, Completion<OpenedSandbox> done);
+  Result<OpenedSandbox> open_existing(const std::string& sandbox_id);
+
+  std::shared_ptr<IoLoop> loop_;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace orkestr::local

@@ -1,0 +1,241 @@
+#include "local/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/try.hpp"
+#include "local/call_stream.hpp"
+#include "wire/message.hpp"
+
+namespace orkestr::local {
+namespace {
+
+constexpr auto kFilePatience = std::chrono::milliseconds(60'000);
+// A command may take its timeout, then the guest's grace for killing it, then the transfer of what it wrote.
+constexpr auto kExecGrace = std::chrono::milliseconds(20'000);
+constexpr std::size_t kMaxListBytes = 64U << 20U;
+
+TimePoint from_ms(std::int64_t ms) { return TimePoint(std::chrono::milliseconds(ms)); }
+TimePoint from_ns(std::int64_t ns) {
+  return TimePoint(std::chrono::duration_cast<TimePoint::duration>(std::chrono::nanoseconds(ns)));
+}
+
+CallRequest file_request(wire::Type type, std::string what, const wire::FileRequest& request) {
+  CallRequest call;
+  call.type = type;
+  call.payload = request.encode();
+  call.patience = {kFilePatience, true};
+  call.what = std::move(what);
+  return call;
+}
+
+wire::FileRequest path_request(const std::string& path) {
+  wire::FileRequest request;
+  request.path = path;
+  return request;
+}
+
+// FileInfo messages, each behind a 32-bit length.
+Result<std::vector<FileEntry>> decode_list(std::string_view bytes) {
+  std::vector<FileEntry> entries;
+  while (!bytes.empty()) {
+    if (bytes.size() < 4) return Error(ErrorCode::connection, "the list of files ends in the middle of an entry");
+    std::size_t length = 0;
+    for (int i = 3; i >= 0; --i) length = length << 8U | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
+    bytes.remove_prefix(4);
+    if (length > bytes.size()) return Error(ErrorCode::connection, "the list of files ends in the middle of an entry");
+    ORKESTR_TRY(auto info, wire::FileInfo::decode(bytes.substr(0, length)));
+    bytes.remove_prefix(length);
+    entries.push_back(
+        {std::move(info.name), info.is_dir, info.size, static_cast<int>(info.mode & 07777), from_ns(info.modified_ns)});
+  }
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return entries;
+}
+
+}  // namespace
+
+Result<SandboxInfo> to_info(const registry::Record& record) {
+  SandboxInfo info;
+  info.id = record.id;
+  ORKESTR_TRY(info.status, parse_status(record.status));
+  ORKESTR_TRY(info.network, parse_network(record.network));
+  ORKESTR_TRY(info.on_timeout, parse_on_timeout(record.on_timeout));
+  info.template_name = record.template_name;
+  info.cpu = static_cast<double>(record.cpu);
+  info.memory_mb = static_cast<int>(record.memory_mb);
+  info.created_at = from_ms(record.created_at_ms);
+  info.expires_at = from_ms(record.expires_at_ms);
+  info.metadata = record.metadata;
+  info.backend = "local";
+  info.end_reason = record.end_reason;
+  info.accelerator = record.accelerator;
+  info.accelerator_reason = record.accelerator_reason;
+  info.isolation = record.isolation;
+  info.jail = record.jail;
+  return info;
+}
+
+LocalSession::LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<Link> link)
+    : loop_(std::move(loop)), link_(std::move(link)) {}
+
+LocalSession::~LocalSession() {
+  if (loop_->forked()) {
+    // The parent's thread may have been in the middle of it: left alone, its descriptors are closed through the ledger.
+    static_cast<void>(*std::make_unique<std::shared_ptr<Link>>(std::move(link_)).release());
+    return;
+  }
+  // The last reference must go on the I/O thread. Once that has ended nothing runs there any more, and it may go here.
+  auto link = std::make_shared<std::shared_ptr<Link>>(std::move(link_));
+  loop_->post([link] { link->reset(); });
+}
+
+std::shared_ptr<Call> LocalSession::submit(CallRequest request) const {
+  auto call = std::make_shared<Call>(*loop_, std::move(request));
+  if (!loop_->post([link = link_, call] { link->submit(call); })) {
+    call->fail(Error(ErrorCode::not_ready, call->request().what + ": the client was closed; open another one"));
+  }
+  return call;
+}
+
+CancelFunction LocalSession::ask(CallRequest request, Completion<std::string> done) const {
+  auto call = submit(std::move(request));
+  struct Progress {
+    std::mutex mutex;
+    std::string output;
+    Completion<std::string> done;
+  };
+  auto progress = std::make_shared<Progress>();
+  progress->done = std::move(done);
+  call->on_ready([progress, weak = std::weak_ptr<Call>(call)] {
+    auto self = weak.lock();
+    if (!self) return;
+    std::unique_lock lock(progress->mutex);
+    while (auto outcome = self->take()) {
+      if (!progress->done) continue;
+      std::optional<Result<std::string>> answer;
+      if (!*outcome) {
+        answer.emplace(outcome->error());
+      } else if ((*outcome)->kind == Call::Piece::Kind::end) {
+        answer.emplace(progress->output.empty() ? std::move((*outcome)->data) : std::move(progress->output));
+      } else {
+        progress->output += (*outcome)->data;
+        if (progress->output.size() > kMaxListBytes) {
+          answer.emplace(Error(ErrorCode::internal, self->request().what + ": the answer is longer than 64 MiB"));
+        }
+      }
+      if (!answer) continue;
+      auto completion = std::exchange(progress->done, nullptr);
+      const bool early = !self->finished();
+      lock.unlock();
+      completion(std::move(*answer));
+      if (early) self->cancel();
+      lock.lock();
+    }
+  });
+  return [weak = std::weak_ptr<Call>(call)] {
+    if (auto self = weak.lock()) self->cancel();
+  };
+}
+
+CancelFunction LocalSession::ask_nothing(CallRequest request, Completion<void> done) const {
+  return ask(std::move(request), [done = std::move(done)](Result<std::string> answer) {
+    done(answer ? Result<void>() : Result<void>(answer.error()));
+  });
+}
+
+// The record is always true (its locks are looked at), costs no round trip and works also when nobody answers.
+CancelFunction LocalSession::inspect(Completion<SandboxInfo> done) {
+  auto entry = registry::inspect(link_->sandboxes_dir(), link_->id());
+  if (entry) {
+    done(to_info(entry->record));
+  } else {
+    done(entry.error());
+  }
+  return [] {};
+}
+
+CancelFunction LocalSession::terminate(Completion<SandboxInfo> done) {
+  auto shared = std::make_shared<Completion<SandboxInfo>>(std::move(done));
+  const bool posted = loop_->post([link = link_, shared] {
+    link->terminate([shared](Result<registry::Record> record) {
+      if (!record) return (*shared)(record.error());
+      (*shared)(to_info(*record));
+    });
+  });
+  if (!posted) {
+    (*shared)(Error(ErrorCode::not_ready,
+                    fmt::format("terminate sandbox {}: the client was closed; open another one", link_->id())));
+  }
+  return [] {};  // the end of a sandbox is not taken back
+}
+
+std::unique_ptr<Stream> LocalSession::exec(CommandRequest request) {
+  wire::ExecRequest message;
+  message.argv = std::move(request.argv);
+  message.cwd = std::move(request.cwd);
+  message.env.assign(request.env.begin(), request.env.end());
+  message.user = std::move(request.user);
+  message.timeout_ms = static_cast<std::uint64_t>(request.timeout.count());
+  message.stdin_open = request.stdin_open;
+  CallRequest call;
+  call.type = wire::Type::exec;
+  call.payload = message.encode();
+  call.has_input = request.stdin_open;
+  call.patience = {request.timeout + kExecGrace, false};
+  call.what = "exec";
+  return std::make_unique<CallStream>(submit(std::move(call)));
+}
+
+std::unique_ptr<Stream> LocalSession::read_file(std::string path) {
+  return std::make_unique<CallStream>(submit(file_request(wire::Type::file_read, "read " + path, path_request(path))));
+}
+
+std::unique_ptr<Stream> LocalSession::write_file(std::string path, int mode) {
+  auto message = path_request(path);
+  message.mode = static_cast<std::uint64_t>(mode);
+  auto call = file_request(wire::Type::file_write, "write " + path, message);
+  call.has_input = true;
+  return std::make_unique<CallStream>(submit(std::move(call)));
+}
+
+CancelFunction LocalSession::list_files(std::string path, Completion<std::vector<FileEntry>> done) {
+  return ask(file_request(wire::Type::file_list, "list " + path, path_request(path)),
+             [done = std::move(done)](Result<std::string> bytes) {
+               if (!bytes) return done(bytes.error());
+               done(decode_list(*bytes));
+             });
+}
+
+CancelFunction LocalSession::stat_file(std::string path, Completion<FileStat> done) {
+  return ask(file_request(wire::Type::file_stat, "stat " + path, path_request(path)),
+             [done = std::move(done)](Result<std::string> bytes) {
+               if (!bytes) return done(bytes.error());
+               auto info = wire::FileInfo::decode(*bytes);
+               if (!info) return done(info.error());
+               done(FileStat{info->exists, info->is_dir, info->size, static_cast<int>(info->mode & 07777),
+                             from_ns(info->modified_ns)});
+             });
+}
+
+CancelFunction LocalSession::remove_file(std::string path, Completion<void> done) {
+  return ask_nothing(file_request(wire::Type::file_delete, "remove " + path, path_request(path)), std::move(done));
+}
+
+CancelFunction LocalSession::make_directory(std::string path, bool parents, Completion<void> done) {
+  auto message = path_request(path);
+  message.parents = parents;
+  message.mode = 0755;
+  return ask_nothing(file_request(wire::Type::file_mkdir, "make directory " + path, message), std::move(done));
+}
+
+CancelFunction LocalSession::move_file(std::string source, std::string destination, Completion<void> done) {
+  auto message = path_request(source);
+  message.destination = destination;
+  return ask_nothing(file_request(wire::Type::file_move, fmt::format("move {} to {}", source, destination), message),
+                     std::move(done));
+}
+
+}  // namespace orkestr::local

@@ -1,0 +1,48 @@
+// One sandbox of this machine, as one client reaches it: turns requests into calls on the sandbox's link, and answers into values.
+//
+// Thread safety: any thread. The link it holds belongs to the I/O thread and is dropped there.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend.hpp"
+#include "local/call.hpp"
+#include "local/link.hpp"
+#include "registry/record.hpp"
+
+namespace orkestr::local {
+
+class LocalSession final : public Session {
+ public:
+  // `links` posts to the loop and keeps track of the links that must be shut down with it.
+  LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<Link> link);
+  ~LocalSession() override;
+
+  CancelFunction inspect(Completion<SandboxInfo> done) override;
+  CancelFunction terminate(Completion<SandboxInfo> done) override;
+  std::unique_ptr<Stream> exec(CommandRequest request) override;
+  std::unique_ptr<Stream> read_file(std::string path) override;
+  std::unique_ptr<Stream> write_file(std::string path, int mode) override;
+  CancelFunction list_files(std::string path, Completion<std::vector<FileEntry>> done) override;
+  CancelFunction stat_file(std::string path, Completion<FileStat> done) override;
+  CancelFunction remove_file(std::string path, Completion<void> done) override;
+  CancelFunction make_directory(std::string path, bool parents, Completion<void> done) override;
+  CancelFunction move_file(std::string source, std::string destination, Completion<void> done) override;
+
+  const std::shared_ptr<Link>& link() const { return link_; }
+
+ private:
+  std::shared_ptr<Call> submit(CallRequest request) const;
+  // A call whose only answer is its end; output, if any, is collected up to a cap.
+  CancelFunction ask(CallRequest request, Completion<std::string> done) const;
+  CancelFunction ask_nothing(CallRequest request, Completion<void> done) const;
+
+  std::shared_ptr<IoLoop> loop_;
+  std::shared_ptr<Link> link_;
+};
+
+// The public view of a record.
+Result<SandboxInfo> to_info(const registry::Record& record);
+
+}  // namespace orkestr::local

@@ -1,0 +1,37 @@
+// orkestr-supervisor: owns one sandbox. Started by the library with one end of a socketpair as descriptor 3; everything
+// it needs to know comes over that. See sandbox.hpp.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "base/build_stamp.hpp"
+#include "orkestr/version.hpp"
+#include "supervisor/log.hpp"
+#include "supervisor/process_state.hpp"
+#include "supervisor/sandbox.hpp"
+
+int main(int argc, char** argv) {
+  using namespace orkestr;
+  constexpr std::string_view kStampOption = "--stamp=";
+  const std::string_view argument = argc == 2 ? argv[1] : "";
+  if (argument == "--version") {
+    fmt::print("orkestr-supervisor {} ({})\n", ORKESTR_VERSION, base::kBuildStamp);
+    return 0;
+  }
+  if (!argument.starts_with(kStampOption)) {
+    fmt::print(stderr,
+               "orkestr-supervisor is started by the orkestr library, not by hand; --version says which it is\n");
+    return 2;
+  }
+  const std::string log_path = supervisor::log_path();
+  auto creator = supervisor::detach_from_creator();
+  if (!creator) {
+    fmt::print(stderr, "orkestr-supervisor: {}\n", creator.error().message());
+    return 2;
+  }
+  supervisor::open_log(log_path);
+  supervisor::Sandbox sandbox(std::move(*creator), std::string(argument.substr(kStampOption.size())));
+  return sandbox.run();
+}

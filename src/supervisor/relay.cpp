@@ -1,0 +1,271 @@
+#include "supervisor/relay.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "base/try.hpp"
+#include "supervisor/log.hpp"
+#include "supervisor/masking.hpp"
+
+namespace orkestr::supervisor {
+namespace {
+
+namespace asio = boost::asio;
+using asio::posix::stream_descriptor;
+using std::chrono::steady_clock;
+
+constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
+constexpr std::chrono::seconds kTick{1};
+constexpr std::chrono::milliseconds kFlushPoll{2};
+
+bool is_ours(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  return peer.uid == ::geteuid() || peer.uid == 0;
+}
+
+}  // namespace
+
+Relay::Relay(asio::any_io_executor executor, Hooks hooks)
+    : executor_(std::move(executor)), hooks_(std::move(hooks)), tick_(executor_), configured_signal_(executor_) {}
+
+Relay::~Relay() { close(); }
+
+// --- clients
+// ----------------------------------------------------------------------------------------------------------
+
+ClientId Relay::add_client(base::UniqueFd socket) {
+  if (clients_.size() >= kMaxClients) return kNobody;
+  const ClientId id = ++last_client_;
+  Client client;
+  client.handshake = std::make_unique<asio::steady_timer>(executor_, kHandshakeTimeout);
+  client.handshake->async_wait([this, id](boost::system::error_code ec) {
+    if (!ec) client_lost(id);
+  });
+  client.connection =
+      Connection::start(executor_, std::move(socket), wire::Receiver::supervisor_from_client,
+                        {.established =
+                             [this, id] {
+                               if (const auto found = clients_.find(id); found != clients_.end())
+                                 found->second.handshake.reset();
+                             },
+                         .frame = [this, id](const wire::Frame& frame) { return from_client(id, frame); },
+                         .closed =
+                             [this, id](const Error& why, Connection::End) {
+                               log_info(fmt::format("client {}: {}", id, why.message()));
+                               client_lost(id);
+                             }});
+  clients_.emplace(id, std::move(client));
+  return id;
+}
+
+Result<void> Relay::listen(base::UniqueFd listener) {
+  boost::system::error_code ec;
+  listener_.emplace(executor_);
+  listener_->assign(listener.get(), ec);
+  if (ec) return Error(ErrorCode::internal, fmt::format("watching the sandbox's socket: {}", ec.message()));
+  listener.release();
+  listener_->non_blocking(true, ec);
+  await_client();
+  return {};
+}
+
+void Relay::await_client() {
+  listener_->async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+    if (ec) return;
+    accept_clients();
+    await_client();
+  });
+}
+
+void Relay::accept_clients() {
+  while (true) {
+    base::UniqueFd socket(::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return;
+    }
+    if (!is_ours(socket.get())) {
+      log_info("refused a connection of another user");
+    } else if (add_client(std::move(socket)) == kNobody) {
+      log_info(fmt::format("refused a connection: {} clients are connected", kMaxClients));
+    }
+  }
+}
+
+Result<void> Relay::from_client(ClientId id, const wire::Frame& frame) {
+  switch (frame.type) {
+    case wire::Type::start:
+    case wire::Type::acknowledge:
+    case wire::Type::inspect:
+    case wire::Type::terminate:
+      ORKESTR_CHECK(operations_.take_request_id(id, frame.id));
+      if (const auto hook = hooks_.request) hook(id, frame);
+      return {};
+    case wire::Type::error:
+    case wire::Type::result:
+      return Error(ErrorCode::connection, "the client sent an answer to nothing");
+    default:
+      break;
+  }
+  const auto done = operations_.from_client(id, frame, steady_clock::now());
+  if (frame.type == wire::Type::detach) {
+    if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->drop_unsent(frame.id);
+  }
+  deliver();
+  return done;
+}
+
+void Relay::client_lost(ClientId id) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return;
+  found->second.connection->close();
+  clients_.erase(found);
+  operations_.client_gone(id);
+  deliver();
+  if (const auto hook = hooks_.client_gone) hook(id);
+}
+
+void Relay::answer(ClientId client, wire::OutFrame frame) {
+  const auto found = clients_.find(client);
+  if (found != clients_.end()) found->second.connection->send(std::move(frame), wire::Lane::stream);
+}
+
+void Relay::answer_error(ClientId client, std::uint32_t id, const Error& error) {
+  answer(client, wire::OutFrame(wire::Type::error, id, wire::ErrorMessage::from(error).encode()));
+}
+
+// --- the guest
+// --------------------------------------------------------------------------------------------------------
+
+void Relay::attach_guest(base::UniqueFd socket) {
+  if (guest_) guest_->close();
+  operations_.guest_gone(still_starting(), steady_clock::now());
+  deliver();
+  guest_ = Connection::start(executor_, std::move(socket), wire::Receiver::supervisor_from_guest,
+                             {.established =
+                                  [this] {
+                                    if (const auto hook = hooks_.guest_established) hook();
+                                  },
+                              .frame = [this](const wire::Frame& frame) { return from_guest(frame); },
+                              .closed = [this](const Error& why, Connection::End end) { guest_lost(why, end); }});
+}
+
+Result<void> Relay::from_guest(const wire::Frame& frame) {
+  if (frame.id == 0) {  // only `error` may have it: why the agent is about to close the connection
+    const auto message = wire::ErrorMessage::decode(frame.payload);
+    return Error(ErrorCode::connection,
+                 fmt::format("the guest agent gives up: {}",
+                             message ? sanitised(message->message, wire::kMaxErrorTextBytes) : "(malformed)"));
+  }
+  const auto done = operations_.from_guest(frame, steady_clock::now());
+  deliver();
+  return done;
+}
+
+void Relay::guest_lost(const Error& why, Connection::End end) {
+  guest_.reset();
+  configured_signal_.cancel();
+  if (const auto hook = hooks_.guest_lost) hook(why, end);
+}
+
+asio::awaitable<Result<void>> Relay::configure(wire::ConfigureRequest request, base::Deadline deadline) {
+  configured_.reset();
+  operations_.configure(request, steady_clock::now());
+  deliver();
+  while (!configured_) {
+    if (!guest_) co_return Error(ErrorCode::vm_failed, "the guest went away before it had its identity");
+    if (deadline.expired()) co_return Error(ErrorCode::vm_failed, "the guest does not answer `configure`");
+    configured_signal_.expires_at(deadline.time_point().value_or(steady_clock::time_point::max()));
+    co_await configured_signal_.async_wait(kQuietly);
+  }
+  co_return *std::exchange(configured_, std::nullopt);
+}
+
+void Relay::accept_operations(wire::EnvList sandbox_env) {
+  operations_.set_environment(std::move(sandbox_env));
+  operations_.accept();
+}
+
+void Relay::end_operations(const Error& why) {
+  if (guest_) guest_->close();
+  guest_.reset();
+  operations_.guest_gone(why, steady_clock::now());
+  deliver();
+}
+
+// --- between them
+// -----------------------------------------------------------------------------------------------------
+
+// Hooks that are called here may come back here, so the outbox is taken as a whole.
+void Relay::deliver() {
+  Outbox outbox = operations_.take_outbox();
+  if (guest_) {
+    for (auto& item : outbox.to_guest) guest_->send(std::move(item.frame), item.lane);
+  }
+  std::vector<ClientId> choked;
+  for (auto& item : outbox.to_client) deliver_to_client(std::move(item), choked);
+  if (outbox.configured) {
+    configured_ = *outbox.configured;
+    configured_signal_.cancel();
+  }
+  if (const auto hook = hooks_.finished) {
+    for (const Finished& event : outbox.finished) hook(event);
+  }
+  for (const ClientId id : choked) {
+    log_info(fmt::format("client {} does not read: {} MiB wait for it; disconnected", id, kMaxClientQueueBytes >> 20U));
+    client_lost(id);
+  }
+  schedule_tick();
+}
+
+void Relay::deliver_to_client(Outbox::ToClient item, std::vector<ClientId>& choked) {
+  const auto found = clients_.find(item.client);
+  if (found == clients_.end()) return;
+  Connection& connection = *found->second.connection;
+  connection.send(std::move(item.frame), item.lane);
+  if (connection.queued_bytes() > kMaxClientQueueBytes) choked.push_back(item.client);
+}
+
+void Relay::schedule_tick() {
+  if (operations_.empty() || std::exchange(ticking_, true)) return;
+  tick_.expires_after(kTick);
+  tick_.async_wait([this](boost::system::error_code ec) {
+    if (ec) return;
+    ticking_ = false;
+    operations_.tick(steady_clock::now());
+    deliver();
+  });
+}
+
+asio::awaitable<void> Relay::flush(base::Deadline deadline) {
+  asio::steady_timer pause(executor_);
+  while (!deadline.expired()) {
+    bool drained = true;
+    for (auto& [id, client] : clients_) drained = drained && client.connection->drained();
+    if (drained) co_return;
+    pause.expires_after(kFlushPoll);
+    co_await pause.async_wait(kQuietly);
+  }
+}
+
+void Relay::close() {
+  if (guest_) guest_->close();
+  guest_.reset();
+  for (auto& [id, client] : clients_) client.connection->close();
+  clients_.clear();
+  if (listener_) {
+    boost::system::error_code ignored;
+    listener_->close(ignored);
+  }
+  tick_.cancel();
+}
+
+}  // namespace orkestr::supervisor

@@ -1,0 +1,162 @@
+"""The exception classes, without a virtual machine."""
+
+import builtins
+import copy
+import errno
+import pickle
+
+import pytest
+
+import orkestr
+from orkestr import errors
+
+DETAILS = {
+    "status_code": 0, "detail": "", "request_id": "", "retry_after": 0.0, "signal": 0, "oom": False, "stdout_bytes":
+    b"", "stderr_bytes": b"", "host": "", "port": 0, "rule": "", "stage": "", "console_tail": "",
+}  # fmt: skip
+
+# API.md: class, codes, published status code.
+TABLE = [
+    ("AuthError", ["unauthorized", "forbidden"], 401),
+    ("RateLimitError", ["rate_limited"], 429),
+    (
+        "PlanLimitError",
+        ["plan_limit", "usage_exhausted", "trial_exhausted", "lifetime_cap_reached", "session_cap_reached"],
+        None,
+    ),
+    ("SnapshotCapReached", ["snapshot_cap_reached"], None),
+    ("FleetFull", ["fleet_full_retry"], 503),
+    ("SandboxNotFound", ["not_found"], 404),
+    ("SandboxNotReady", ["not_ready"], 409),
+    ("ExecTimeout", ["exec_timeout"], None),
+    ("ExecKilled", ["exec_killed"], None),
+    ("NetworkPolicyError", ["network_policy_blocked"], None),
+    ("InterpreterUnavailable", ["interpreter_unavailable"], None),
+    ("FileNotFound", ["file_not_found"], 404),
+    ("NotPermitted", ["not_permitted"], None),
+    ("IsADirectory", ["is_a_directory"], None),
+    ("NotADirectory", ["not_a_directory"], None),
+    ("FileExists", ["file_exists"], None),
+    ("VolumeInUse", ["volume_in_use"], 409),
+    ("TemplateNotFound", ["template_not_found"], None),
+    ("TemplateBuildError", ["template_build_failed"], None),
+    ("SnapshotIncompatible", ["snapshot_incompatible"], None),
+    ("NotSupported", ["not_supported"], None),
+    ("VmError", ["vm_failed"], None),
+    ("ConnectionError", ["connection"], None),
+    ("APIError", ["api"], None),
+    ("InvalidArgument", ["invalid_argument"], None),
+    ("Cancelled", ["cancelled"], None),
+    ("OrkestrError", ["internal"], None),
+]
+CODES = [(name, code) for name, codes, _ in TABLE for code in codes]
+
+
+@pytest.mark.parametrize("name, code", CODES)
+def test_a_native_error_becomes_the_class_of_its_code(name, code):
+    error = errors.from_native(code, "what happened", DETAILS)
+    assert type(error) is getattr(errors, name) is getattr(orkestr, name)
+    assert (error.code, str(error), error.message, error.args) == (
+        code,
+        "what happened",
+        "what happened",
+        ("what happened",),
+    )
+    assert isinstance(error, errors.OrkestrError)
+
+
+@pytest.mark.parametrize("name, codes, status", TABLE)
+def test_published_status_codes(name, codes, status):
+    cls = getattr(errors, name)
+    assert (cls("x").status_code, cls("x").code) == (status, codes[0])
+    assert cls("x", status_code=418).status_code == 418
+
+
+def test_every_code_of_the_header_is_in_the_table():
+    import pathlib
+    import re
+
+    header = (pathlib.Path(__file__).parents[2] / "include/orkestr/error.hpp").read_text()
+    body = re.search(r"enum class ErrorCode \{(.*?)\};", header, re.S).group(1)
+    names = re.findall(r"^\s*(\w+),", body, re.M)
+    assert len(names) > 20
+    assert sorted(names) == sorted(code for _, code in CODES)
+
+
+@pytest.mark.parametrize(
+    "name, builtin, number",
+    [
+        ("InvalidArgument", ValueError, None),
+        ("InvalidArgumentType", TypeError, None),
+        ("InvalidArgumentType", ValueError, None),
+        ("FileNotFound", FileNotFoundError, errno.ENOENT),
+        ("FileNotFound", errors.SandboxNotFound, errno.ENOENT),
+        ("NotPermitted", PermissionError, errno.EPERM),
+        ("IsADirectory", IsADirectoryError, errno.EISDIR),
+        ("NotADirectory", NotADirectoryError, errno.ENOTDIR),
+        ("FileExists", FileExistsError, errno.EEXIST),
+        ("ConnectionError", builtins.ConnectionError, None),
+        ("ExecTimeout", TimeoutError, errno.ETIMEDOUT),
+        ("VolumeInUse", errors.SandboxNotReady, None),
+        ("SnapshotCapReached", errors.PlanLimitError, None),
+    ],
+)
+def test_relatives(name, builtin, number):
+    with pytest.raises(builtin) as caught:
+        raise getattr(errors, name)("what happened")
+    assert str(caught.value) == "what happened" and isinstance(caught.value, errors.OrkestrError)
+    with pytest.raises(errors.OrkestrError):
+        raise getattr(errors, name)("what happened")
+    if number is not None:
+        assert caught.value.errno == number
+
+
+RICH = [
+    errors.OrkestrError("a", status_code=500, detail={"b": 1}, request_id="r"),
+    errors.RateLimitError("a", retry_after=2.5),
+    errors.FleetFull("a", retry_after=1),
+    errors.ExecTimeout("a", stdout="é", stderr=b"\xff"),
+    errors.ExecKilled("a", signal=9, oom=True, stdout="x"),
+    errors.NetworkPolicyError("a", host="h", port=443, rule="deny"),
+    errors.VmError("a", stage="boot", console_tail="panic"),
+    errors.TemplateBuildError("a", step="pip", output="no"),
+    errors.FileNotFound("a", detail="d"),
+    errors.ConnectionError("a"),
+    errors.InvalidArgumentType("a"),
+]
+
+
+@pytest.mark.parametrize("error", RICH, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+def test_copies_are_the_same_error(error, again):
+    other = again(error)
+    assert type(other) is type(error) and other.args == error.args and str(other) == str(error)
+    assert other.__dict__ == error.__dict__
+    assert (other.code, other.status_code) == (error.code, error.status_code)
+
+
+def test_what_errors_carry():
+    timeout = errors.from_native("exec_timeout", "m", DETAILS | {"stdout_bytes": b"\xff1", "stderr_bytes": b"2"})
+    assert (timeout.stdout, timeout.stderr, timeout.stdout_bytes) == ("\ufffd1", "2", b"\xff1")
+    killed = errors.from_native("exec_killed", "m", DETAILS | {"signal": 9, "oom": True})
+    assert (killed.signal, killed.oom) == (9, True)
+    vm = errors.from_native("vm_failed", "m", DETAILS | {"stage": "boot", "console_tail": "panic"})
+    assert (vm.stage, vm.console_tail) == ("boot", "panic")
+    build = errors.from_native("template_build_failed", "m", DETAILS | {"stage": "pip", "console_tail": "no"})
+    assert (build.step, build.output) == ("pip", "no")
+    policy = errors.from_native("network_policy_blocked", "m", DETAILS | {"host": "h", "port": 1, "rule": "r"})
+    assert (policy.host, policy.port, policy.rule) == ("h", 1, "r")
+    assert errors.from_native("rate_limited", "m", DETAILS | {"retry_after": 3.0}).retry_after == 3.0
+    api = errors.from_native("api", "m", DETAILS | {"status_code": 502, "detail": "d", "request_id": "q"})
+    assert (api.status_code, api.detail, api.request_id) == (502, "d", "q")
+
+
+def test_a_code_of_a_later_library_is_kept():
+    error = errors.from_native("from_the_future", "m", DETAILS)
+    assert type(error) is errors.OrkestrError and error.code == "from_the_future"
+
+
+def test_star_import_leaves_the_builtins_alone():
+    names: dict = {}
+    exec("from orkestr import *", names)
+    assert not (set(names) - {"__builtins__"}) & set(dir(builtins))

@@ -1,0 +1,121 @@
+"""Files in a real machine."""
+
+import gc
+import hashlib
+import os
+import shutil
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from orkestr import FileNotFound, InvalidArgument, IsADirectory, NotADirectory, NotPermitted
+
+pytestmark = pytest.mark.vm
+
+EVERY_BYTE = bytes(range(256)) * 1024
+
+
+def test_text_and_bytes(sandbox):
+    files = sandbox.files
+    files.write("/workspace/a/b/text.txt", "€uro\r\n")
+    assert files.read("/workspace/a/b/text.txt") == "€uro\r\n"
+    for content in (EVERY_BYTE, bytearray(EVERY_BYTE), memoryview(EVERY_BYTE), b""):
+        files.write_bytes("/tmp/bytes", content)
+        assert files.read_bytes("/tmp/bytes") == bytes(content)
+    files.write("/tmp/bytes", b"\xff")
+    with pytest.raises(InvalidArgument, match="0xff at offset 0"):
+        files.read("/tmp/bytes")
+
+
+def test_mode_and_stat(sandbox):
+    sandbox.files.write("/tmp/tool", "#!/bin/sh\necho ran\n", mode=0o755)
+    assert sandbox.run(["/tmp/tool"]).stdout == "ran\n"
+    stat = sandbox.files.stat("/tmp/tool")
+    assert (stat.exists, stat.is_dir, stat.size, stat.mode) == (True, False, 19, 0o755)
+    assert abs(datetime.now(timezone.utc) - stat.modified_at) < timedelta(minutes=2)
+    missing = sandbox.files.stat("/tmp/no")
+    assert (missing.exists, missing.modified_at) == (False, None)
+    assert sandbox.files.exists("/tmp/tool") and not sandbox.files.exists("/tmp/no")
+
+
+def test_list_move_delete(sandbox):
+    files = sandbox.files
+    files.mkdir("/tmp/dir/sub")
+    files.write("/tmp/dir/z", "12")
+    entries = files.list("/tmp/dir")
+    assert [(entry.name, entry.is_dir) for entry in entries] == [("sub", True), ("z", False)]
+    assert (entries[1].size, entries[1].mode) == (2, 0o644)
+    files.move("/tmp/dir/z", "/tmp/dir/y")
+    files.delete("/tmp/dir/y")
+    assert [entry.name for entry in files.list("/tmp/dir")] == ["sub"]
+
+
+def test_names_that_are_not_utf8(sandbox):
+    sandbox.run(["bash", "-c", "mkdir -p /tmp/odd && touch $'/tmp/odd/\\xff'"])
+    (entry,) = sandbox.files.list("/tmp/odd")
+    assert os.fsencode(entry.name) == b"\xff"
+    sandbox.files.delete(f"/tmp/odd/{entry.name}")
+    assert sandbox.files.list("/tmp/odd") == []
+
+
+@pytest.mark.parametrize(
+    "call, error, builtin",
+    [
+        (lambda f: f.read("/tmp/none"), FileNotFound, FileNotFoundError),
+        (lambda f: f.read_stream("/tmp/none").read(), FileNotFound, FileNotFoundError),
+        (lambda f: f.list("/tmp/none"), FileNotFound, FileNotFoundError),
+        (lambda f: f.delete("/tmp/none"), FileNotFound, FileNotFoundError),
+        (lambda f: f.read("/tmp"), IsADirectory, IsADirectoryError),
+        (lambda f: f.delete("/workspace"), (IsADirectory, NotPermitted), OSError),
+        (lambda f: f.list("/etc/passwd"), NotADirectory, NotADirectoryError),
+        (lambda f: f.write("/etc/x", ""), NotPermitted, PermissionError),
+        (lambda f: f.write("relative", ""), InvalidArgument, ValueError),
+        (lambda f: f.write("/tmp/../etc/x", ""), InvalidArgument, ValueError),
+        (lambda f: f.write("/tmp/\0", ""), InvalidArgument, ValueError),
+        (lambda f: f.read("/" + "x" * 5000), InvalidArgument, ValueError),
+        (lambda f: f.write("/tmp/x", 7), InvalidArgument, TypeError),
+        (lambda f: f.write("/tmp/x", "\ud800"), InvalidArgument, ValueError),
+    ],
+)
+def test_errors(sandbox, call, error, builtin):
+    with pytest.raises(error) as caught:
+        call(sandbox.files)
+    assert isinstance(caught.value, builtin) and str(caught.value)
+
+
+def test_streams_are_file_objects(sandbox, tmp_path):
+    content = os.urandom(5_000_001)
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    with source.open("rb") as local, sandbox.files.write_stream("/workspace/big", mode=0o600) as remote:
+        shutil.copyfileobj(local, remote, 777_777)
+        assert not sandbox.files.exists("/workspace/big")
+    assert sandbox.files.stat("/workspace/big").mode == 0o600
+    digest = sandbox.exec("sha256sum /workspace/big").stdout.split()[0]
+    assert digest == hashlib.sha256(content).hexdigest()
+    with sandbox.files.read_stream("/workspace/big") as remote:
+        assert remote.read(10) == content[:10]
+        assert remote.read() == content[10:]
+    sandbox.files.write("/tmp/lines", "a\nb\n")
+    assert list(sandbox.files.read_stream("/tmp/lines")) == [b"a\n", b"b\n"]
+
+
+def test_half_a_file_never_appears(sandbox):
+    files = sandbox.files
+    files.write("/tmp/kept", "old")
+    with pytest.raises(ZeroDivisionError), files.write_stream("/tmp/kept") as writer:
+        writer.write(b"new" * 1_000_000)
+        raise ZeroDivisionError
+    writer = files.write_stream("/tmp/kept")
+    writer.write(b"new")
+    del writer
+    gc.collect()
+    writer = files.write_stream("/tmp/kept")
+    writer.write(b"new")
+    writer.discard()
+    writer.close()
+    assert files.read("/tmp/kept") == "old"
+    with pytest.raises(ValueError):
+        writer.write(b"more")
+    leftover = [entry.name for entry in files.list("/tmp") if "kept" in entry.name]
+    assert leftover == ["kept"]

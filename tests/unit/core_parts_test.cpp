@@ -1,0 +1,174 @@
+// The small parts of core: the output cap, names of enumerations, the I/O thread, the choice of backend, retries.
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <future>
+#include <random>
+
+#include "core/choose_backend.hpp"
+#include "core/create.hpp"
+#include "core/io_thread.hpp"
+#include "core/handles.hpp"
+#include "core/output_cap.hpp"
+#include "core/submit.hpp"
+#include "orkestr/orkestr.hpp"
+
+using namespace orkestr;
+using namespace std::chrono_literals;
+
+TEST_CASE("output cap: first half and last half, against a naive reference") {
+  std::mt19937 random(20261121);
+  for (int round = 0; round < 500; ++round) {
+    const std::size_t cap = 1 + random() % 40;
+    core::OutputCap output(cap);
+    std::string all;
+    for (unsigned pieces = random() % 12; pieces > 0; --pieces) {
+      std::string piece;
+      for (unsigned n = random() % 30; n > 0; --n) piece += static_cast<char>('a' + random() % 26);
+      output.append(piece);
+      all += piece;
+    }
+    const std::size_t head = cap - cap / 2, tail = cap / 2;
+    const std::string expected = all.size() <= cap ? all : all.substr(0, head) + all.substr(all.size() - tail);
+    CHECK(output.total() == all.size());
+    CHECK(output.truncated() == (all.size() > cap));
+    CHECK(output.take() == expected);
+  }
+}
+
+TEST_CASE("every name of an enumeration parses back") {
+  for (auto v : {Network::off, Network::restricted, Network::open}) CHECK(parse_network(to_string(v)).value() == v);
+  for (auto v : {Size::small, Size::medium, Size::large}) CHECK(parse_size(to_string(v)).value() == v);
+  for (auto v : {OnTimeout::kill, OnTimeout::pause}) CHECK(parse_on_timeout(to_string(v)).value() == v);
+  for (auto v : {Status::starting, Status::running, Status::pausing, Status::paused, Status::resuming, Status::terminated,
+                 Status::failed}) {
+    CHECK(parse_status(to_string(v)).value() == v);
+  }
+  CHECK(parse_size("huge").error().message() == "size is 'huge'; allowed are small, medium, large");
+}
+
+TEST_CASE("the I/O thread: lazy, in order, all signals blocked, named; close runs what was posted") {
+  auto thread = core::IoThread::create().value();
+  std::vector<int> order;
+  std::promise<sigset_t> mask;
+  std::promise<std::string> name;
+  CHECK(thread->post([&] {
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, nullptr, &set);
+    mask.set_value(set);
+    char text[16] = {};
+    pthread_getname_np(pthread_self(), text, sizeof text);
+    name.set_value(text);
+  }));
+  const sigset_t blocked = mask.get_future().get();
+  for (const int signal : {SIGINT, SIGTERM, SIGCHLD, SIGPIPE, SIGUSR1}) CHECK(sigismember(&blocked, signal) == 1);
+  CHECK(name.get_future().get() == "orkestr-io");
+  sigset_t own;
+  pthread_sigmask(SIG_SETMASK, nullptr, &own);
+  CHECK(sigismember(&own, SIGINT) == 0);
+  for (int i = 0; i < 100; ++i) CHECK(thread->post([&order, i] { order.push_back(i); }));
+  thread->close([&order] { order.push_back(1000); });
+  REQUIRE(order.size() == 101);
+  for (int i = 0; i < 100; ++i) CHECK(order[static_cast<std::size_t>(i)] == i);
+  CHECK(order.back() == 1000);
+  CHECK_FALSE(thread->post([&order] { order.push_back(-1); }));
+  thread->close([&order] { order.push_back(-1); });
+  CHECK(order.size() == 101);
+}
+
+TEST_CASE("the last handle may go on the I/O thread itself") {
+  for (int i = 0; i < 20; ++i) {
+    auto client = std::make_unique<Client>(Client::open({BackendKind::local, {}, {}, 30s}).value());
+    auto& thread = client->impl()->thread();
+    std::promise<void> gone;
+    auto future = gone.get_future();
+    auto last = std::make_shared<std::unique_ptr<Client>>(std::move(client));
+    REQUIRE(thread.post([last = std::move(last), gone = std::make_shared<std::promise<void>>(std::move(gone))]() mutable {
+      last.reset();
+      gone->set_value();
+    }));
+    CHECK(future.wait_for(5s) == std::future_status::ready);
+  }
+}
+
+TEST_CASE("which backend is chosen") {
+  auto kind = [](ClientOptions options = {}) { return core::resolve_backend(options); };
+  for (const char* name : {"ORKESTR_BACKEND", "ORKESTR_API_KEY", "ORKESTR_BASE_URL"}) ::unsetenv(name);
+  CHECK(kind().value() == BackendKind::local);
+  CHECK(kind({BackendKind::remote, {}, {}, 30s}).value() == BackendKind::remote);
+  CHECK(kind({BackendKind::automatic, "key", {}, 30s}).value() == BackendKind::remote);
+  ::setenv("ORKESTR_API_KEY", "k", 1);
+  CHECK(kind().value() == BackendKind::remote);
+  ::setenv("ORKESTR_BACKEND", "local", 1);
+  CHECK(kind().value() == BackendKind::local);
+  ::setenv("ORKESTR_BACKEND", "moon", 1);
+  CHECK(kind().error().code() == ErrorCode::invalid_argument);
+  ::setenv("ORKESTR_BACKEND", "remote", 1);
+  auto remote = Client::open();
+  REQUIRE_FALSE(remote);
+  CHECK(remote.error().code() == ErrorCode::not_supported);
+  ::unsetenv("ORKESTR_BACKEND");
+  ::unsetenv("ORKESTR_API_KEY");
+}
+
+namespace {
+
+// A host that is full the first `full` times.
+struct FullHost final : Backend {
+  int full = 0;
+  std::atomic<int> attempts{0};
+  ErrorCode code = ErrorCode::fleet_full_retry;
+  std::string_view name() const override { return "test"; }
+  CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override {
+    ErrorDetails details;
+    details.retry_after = 0.01;
+    if (++attempts <= full) {
+      done(Error(code, "full", details));
+    } else {
+      done(OpenedSandbox{});
+    }
+    return [] {};
+  }
+  CancelFunction get(std::string, Completion<OpenedSandbox>) override { return [] {}; }
+  CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override { return [] {}; }
+  void shut_down() override {}
+  void close_descriptors_after_fork() noexcept override {}
+};
+
+Result<OpenedSandbox> create_on(const std::shared_ptr<FullHost>& host, CreateOptions options) {
+  auto client = std::make_shared<ClientImpl>(core::IoThread::create().value(), host);
+  auto operation = core::submit<OpenedSandbox>(
+      [&](auto done) { return core::create_with_retries(client, std::move(options), std::move(done)); });
+  REQUIRE(operation.wait(5s));
+  return operation.get();
+}
+
+}  // namespace
+
+TEST_CASE("create is tried again when the host is full, within the limits, and for no other error") {
+  auto host = std::make_shared<FullHost>();
+  CreateOptions options;
+  host->full = 3;
+  SUBCASE("until there is room") {
+    CHECK(create_on(host, options).ok());
+    CHECK(host->attempts == 4);
+  }
+  SUBCASE("at most max_retries times") {
+    options.max_retries = 2;
+    CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+    CHECK(host->attempts == 3);
+  }
+  SUBCASE("not beyond retry_max") {
+    options.retry_max = 0s;
+    CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+    CHECK(host->attempts == 1);
+  }
+  SUBCASE("not for another error") {
+    host->code = ErrorCode::vm_failed;
+    CHECK(create_on(host, options).error().code() == ErrorCode::vm_failed);
+    CHECK(host->attempts == 1);
+  }
+}

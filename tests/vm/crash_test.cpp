@@ -1,0 +1,138 @@
+// SIGKILL of the supervisor or of QEMU at any moment: no process is left at once, and after one list() no file but the
+// record.
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "vm.hpp"
+
+namespace orkestr::testing {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+bool wait_until(std::chrono::seconds limit, const std::function<bool()>& condition) {
+  auto end = Clock::now() + limit;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    usleep(2'000);
+  }
+  return true;
+}
+
+// A process of any sandbox in this world.
+int find(const char* prefix) { return pid_of(world().home() + "/state", prefix); }
+
+constexpr const char* kSupervisor = "orkestr-superv";
+constexpr const char* kQemu = "qemu-system";
+
+void check_nothing_left(const std::string& what) {
+  bool gone = wait_until(std::chrono::seconds(3), [] { return processes_of(world().home() + "/state").empty(); });
+  CHECK_MESSAGE(gone, what, ": processes are left");
+  must(Sandbox::list({}, client()));
+  for (const std::string& left : world().leftovers()) FAIL_CHECK(what, ": ", left);
+}
+
+// The first five moments lie within create, at this share of a usual boot; the others in a running sandbox.
+void kill_during_create(const char* victim, int moment) {
+  auto pending = Sandbox::create_async(create_options(), client());
+  REQUIRE(wait_until(std::chrono::seconds(20), [&] { return find(victim) != 0 || pending.wait(milliseconds(0)); }));
+  usleep(static_cast<useconds_t>(moment * 350'000));
+  int pid = find(victim);
+  if (pid != 0) kill(pid, SIGKILL);
+  auto outcome = pending.get();
+  // A QEMU that dies while it boots is started once more, so create may succeed; a create without its supervisor may
+  // not.
+  if (outcome) {
+    CHECK_MESSAGE(std::string(victim) == kQemu, "create succeeded although its supervisor was killed");
+    must(outcome->terminate());
+  } else {
+    CHECK_FALSE(outcome.error().message().empty());
+  }
+}
+
+void kill_while_running(const char* victim, int moment) {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  int pid = pid_of(sandbox.id(), victim);
+  REQUIRE(pid != 0);
+  std::thread killer;
+  auto kill_after = [&](milliseconds delay) {
+    killer = std::thread([=] {
+      std::this_thread::sleep_for(delay);
+      kill(pid, SIGKILL);
+    });
+  };
+  switch (moment) {
+    case 5:  // idle
+      kill(pid, SIGKILL);
+      break;
+    case 6: {  // output flows
+      auto stream = must(sandbox.exec_stream("cat /dev/zero"));
+      kill_after(milliseconds(300));
+      Result<std::optional<ExecChunk>> chunk = stream.next();
+      while (chunk.ok() && chunk->has_value()) chunk = stream.next();
+      CHECK_FALSE(chunk.ok());
+      break;
+    }
+    case 7: {  // an upload
+      auto writer = must(sandbox.files().write_stream("/workspace/x"));
+      kill_after(milliseconds(300));
+      Result<void> wrote;
+      std::string piece(1U << 20U, 'x');
+      for (int i = 0; i < 4000 && wrote.ok(); ++i) wrote = writer.write(piece);
+      CHECK_FALSE(wrote.ok());
+      break;
+    }
+    case 8: {  // a command runs
+      kill_after(milliseconds(200));
+      auto result = sandbox.exec("sleep 30");
+      CHECK_FALSE(result.ok());
+      break;
+    }
+    default:  // terminate races
+      kill_after(milliseconds(1));
+      must(sandbox.terminate());
+      break;
+  }
+  if (killer.joinable()) killer.join();
+  if (moment != 9) {
+    // Whoever asks next is told that it is over.
+    REQUIRE(wait_until(std::chrono::seconds(5), [&] {
+      auto now = Sandbox::get(sandbox.id(), client());
+      return now.ok() && now->info().status == Status::failed;
+    }));
+  }
+}
+
+void at_ten_moments(const char* victim) {
+  for (int round = 0; round < test_scale(); ++round) {
+    for (int moment = 0; moment < 10; ++moment) {
+      std::string what = fmt::format("{} killed at moment {}", victim, moment);
+      CAPTURE(what);
+      if (moment < 5) {
+        kill_during_create(victim, moment);
+      } else {
+        kill_while_running(victim, moment);
+      }
+      check_nothing_left(what);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("crash");
+
+TEST_CASE("SIGKILL of the supervisor at ten moments") { at_ten_moments(kSupervisor); }
+
+TEST_CASE("SIGKILL of QEMU at ten moments") { at_ten_moments(kQemu); }
+
+TEST_SUITE_END();
+
+}  // namespace orkestr::testing
