@@ -190,7 +190,6 @@ Result<void> OwnedDirectory::finish(const Record& record) {
   ORKESTR_CHECK(write_record(record));
   ORKESTR_CHECK(remove_all_but_history(dir_.get()));
   transition_.reset();
-  lock_.reset();
   return {};
 }
 
