@@ -1,7 +1,6 @@
 // Runs untrusted code in a throwaway Linux computer of its own.
 #include <chrono>
 #include <cstdio>
-
 #include <orkestr/orkestr.hpp>
 
 using Clock = std::chrono::steady_clock;
@@ -28,8 +27,8 @@ int main() try {
   const auto info = sandbox.info();
   std::printf("stdout       %s", result.stdout_data.c_str());
   std::printf("duration_ms  %lld\n", static_cast<long long>(result.duration.count() / 1000));
-  std::printf("accelerator %s, isolation %s, create %.0f ms, exec %.0f ms, terminate %.0f ms\n", info.accelerator.c_str(),
-              info.isolation.c_str(), create_ms, exec_ms, terminate_ms);
+  std::printf("accelerator %s, isolation %s, create %.0f ms, exec %.0f ms, terminate %.0f ms\n",
+              info.accelerator.c_str(), info.isolation.c_str(), create_ms, exec_ms, terminate_ms);
   return 0;
 } catch (const orkestr::OrkestrError& error) {
   std::fprintf(stderr, "%s: %s\n", std::string(orkestr::to_string(error.code())).c_str(), error.what());

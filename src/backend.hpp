@@ -1,13 +1,16 @@
-// The seam between handles and what is behind them: the only family of virtual interfaces of the library. A backend makes sandboxes, a
-// session reaches one of them, a stream is one command or one file transfer in it. src/local speaks to supervisors on this machine;
-// a remote one speaks HTTP. Core validates before it calls: a backend sees only arguments that core/validate.hpp accepts.
+// The seam between handles and what is behind them: the only family of virtual interfaces of the library. A backend
+// makes sandboxes, a session reaches one of them, a stream is one command or one file transfer in it. src/local speaks
+// to supervisors on this machine; a remote one speaks HTTP. Core validates before it calls: a backend sees only
+// arguments that core/validate.hpp accepts.
 //
-// Asynchrony. Nothing here waits for a sandbox. An operation takes a Completion, which is called exactly once: on the I/O thread, or
-// before the call returns. It returns what cancels it, which may be called from any thread, at any time, once, and makes the
-// completion come soon (with `cancelled`, unless the answer was faster). Every operation has a deadline of its own.
+// Asynchrony. Nothing here waits for a sandbox. An operation takes a Completion, which is called exactly once: on the
+// I/O thread, or before the call returns. It returns what cancels it, which may be called from any thread, at any time,
+// once, and makes the completion come soon (with `cancelled`, unless the answer was faster). Every operation has a
+// deadline of its own.
 //
-// Threads. All members of Backend, Session and Stream may be called from any thread, concurrently. Everything a backend does in the
-// background happens on the one I/O thread of the client (IoLoop); completions and hooks are the library's own code, never the user's.
+// Threads. All members of Backend, Session and Stream may be called from any thread, concurrently. Everything a backend
+// does in the background happens on the one I/O thread of the client (IoLoop); completions and hooks are the library's
+// own code, never the user's.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +34,8 @@ namespace orkestr {
 class IoLoop {
  public:
   virtual ~IoLoop() = default;
-  // Runs the task on the I/O thread, in order, starting the thread if need be. False (and the task is dropped) once the client was
-  // closed, and in a forked child.
+  // Runs the task on the I/O thread, in order, starting the thread if need be. False (and the task is dropped) once the
+  // client was closed, and in a forked child.
   virtual bool post(std::function<void()> task) = 0;
   // For descriptors and timers. I/O thread only.
   virtual base::Reactor& reactor() = 0;
@@ -74,12 +77,12 @@ struct StreamItem {
   enum class Kind { output, end };
   Kind kind = Kind::output;
   OutputStream stream = OutputStream::standard_output;
-  std::string data;                                     // output: at least one byte
-  CommandEnd end;                                       // end of a command; defaults for a file
+  std::string data;  // output: at least one byte
+  CommandEnd end;    // end of a command; defaults for a file
 };
 
-// One command or transfer: bytes in, bytes out, one end. Pulled: who does not take stops the producer; buffers are bounded by a window.
-// Dropping it before the end lets a command run on unheard, and drops a transfer.
+// One command or transfer: bytes in, bytes out, one end. Pulled: who does not take stops the producer; buffers are
+// bounded by a window. Dropping it before the end lets a command run on unheard, and drops a transfer.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -95,12 +98,13 @@ class Stream {
   virtual void end_input() = 0;
   // Kills the command, drops the transfer; the end still comes, as `cancelled`.
   virtual void cancel() = 0;
-  // Called without locks held, from any thread, whenever there may be something to take or room to offer; at once when there
-  // already is. Replaces the previous hook; calls of that one that are under way may still finish.
+  // Called without locks held, from any thread, whenever there may be something to take or room to offer; at once when
+  // there already is. Replaces the previous hook; calls of that one that are under way may still finish.
   virtual void on_ready(std::function<void()> hook) = 0;
 };
 
-// One sandbox, as one client reaches it. All handles of a client to the same sandbox share one. Dropping it ends nothing.
+// One sandbox, as one client reaches it. All handles of a client to the same sandbox share one. Dropping it ends
+// nothing.
 class Session {
  public:
   virtual ~Session() = default;
@@ -132,8 +136,8 @@ class Backend {
   virtual CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) = 0;
-  // Completes everything that is open with `cancelled` and lets go of all descriptors. Called once, on the I/O thread, as the last
-  // thing that happens there.
+  // Completes everything that is open with `cancelled` and lets go of all descriptors. Called once, on the I/O thread,
+  // as the last thing that happens there.
   virtual void shut_down() = 0;
   // In a forked child: closes the descriptors that the parent's I/O thread had open, touching nothing else.
   virtual void close_descriptors_after_fork() noexcept = 0;

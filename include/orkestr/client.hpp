@@ -1,17 +1,17 @@
 // A client: the choice of backend, and the one I/O thread its sandboxes share.
 //
-// The backend of a call is decided in this order: the client it is given; the default client that was set; ORKESTR_BACKEND=local|remote;
-// ORKESTR_API_KEY or ORKESTR_BASE_URL set (remote); else local. The remote backend is not in this version: asking for it is
-// not_supported. Set ORKESTR_BACKEND=local where code must never leave the machine.
+// The backend of a call is decided in this order: the client it is given; the default client that was set;
+// ORKESTR_BACKEND=local|remote; ORKESTR_API_KEY or ORKESTR_BASE_URL set (remote); else local. The remote backend is not
+// in this version: asking for it is not_supported. Set ORKESTR_BACKEND=local where code must never leave the machine.
 //
-// A Client is a handle, as cheap to copy as a pointer, usable from any thread. In a forked child it answers not_ready: use a new one.
+// A Client is a handle, as cheap to copy as a pointer, usable from any thread. In a forked child it answers not_ready:
+// use a new one.
 #pragma once
 
 #include <chrono>
 #include <memory>
-#include <string>
-
 #include <orkestr/error.hpp>
+#include <string>
 
 namespace orkestr {
 
@@ -19,9 +19,9 @@ enum class BackendKind { automatic, local, remote };
 
 struct ClientOptions {
   BackendKind backend = BackendKind::automatic;
-  std::string api_key;   // remote; empty: ORKESTR_API_KEY
-  std::string base_url;  // remote; empty: ORKESTR_BASE_URL
-  std::chrono::seconds timeout{30};
+  std::string api_key;               // remote; empty: ORKESTR_API_KEY
+  std::string base_url;              // remote; empty: ORKESTR_BASE_URL
+  std::chrono::seconds timeout{30};  // remote; of one request. Local operations have deadlines of their own
 };
 
 class ClientImpl;

@@ -1,9 +1,12 @@
 // Errors and results.
 //
 // Every fallible function of this library returns Result<T>: either a value or an Error. Nothing throws, except
-// Result<T>::value(), which throws the exception class that belongs to the error's code, for callers who prefer exceptions.
+// Result<T>::value(), which throws the exception class that belongs to the error's code, for callers who prefer
+// exceptions.
 //
-// An Error has a stable `code` to program against and a `message` for a person: what was tried, what happened, what to do.
+// An Error has a stable `code` to program against and a `message` for a person: what was tried, what happened, what to
+// do.
+//
 // What a caller should do is part of the code:
 //   fix the call        invalid_argument, not_found, not_ready, file_not_found, not_permitted, is_a_directory,
 //                       not_a_directory, template_not_found, not_supported
@@ -17,13 +20,12 @@
 
 #include <memory>
 #include <optional>
+#include <orkestr/version.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
-
-#include <orkestr/version.hpp>
 
 namespace orkestr {
 
@@ -70,19 +72,19 @@ ORKESTR_API std::optional<ErrorCode> error_code_from_string(std::string_view nam
 
 // What some codes carry beside the message. Fields that a code does not use keep their defaults.
 struct ErrorDetails {
-  int status_code = 0;         // published HTTP status of the class (0: none)
-  std::string detail;          // as the service sent it
-  std::string request_id;      // of the service
-  double retry_after = 0;      // seconds; rate_limited, fleet_full_retry
-  int signal = 0;              // exec_killed
-  bool oom = false;            // exec_killed: by the out-of-memory killer
-  std::string stdout_data;     // exec_timeout, exec_killed: output so far (bytes)
-  std::string stderr_data;     //
-  std::string host;            // network_policy_blocked
-  int port = 0;                //
-  std::string rule;            //
-  std::string stage;           // vm_failed: what was being done; template_build_failed: the step
-  std::string console_tail;    // vm_failed: the guest console's last lines; template_build_failed: the step's output
+  int status_code = 0;       // HTTP status that a service answered (0: none)
+  std::string detail;        // as the service sent it
+  std::string request_id;    // of the service
+  double retry_after = 0;    // seconds; rate_limited, fleet_full_retry
+  int signal = 0;            // exec_killed
+  bool oom = false;          // exec_killed: by the out-of-memory killer
+  std::string stdout_data;   // exec_timeout, exec_killed: output so far (bytes)
+  std::string stderr_data;   //
+  std::string host;          // network_policy_blocked
+  int port = 0;              //
+  std::string rule;          //
+  std::string stage;         // vm_failed: what was being done; template_build_failed: the step
+  std::string console_tail;  // vm_failed: the guest console's last lines; template_build_failed: the step's output
 };
 
 class Error {
@@ -118,7 +120,7 @@ class ORKESTR_API OrkestrError : public std::runtime_error {
   Error error_;
 };
 
-// One class for each way a caller reacts; API.md lists the codes of each.
+// One class for each way a caller reacts; several codes may share one (Error::raise).
 // clang-format off
 class ORKESTR_API InvalidArgument : public OrkestrError { public: using OrkestrError::OrkestrError; };
 class ORKESTR_API AuthError : public OrkestrError { public: using OrkestrError::OrkestrError; };

@@ -1,16 +1,16 @@
-// The files of a sandbox. Paths are absolute; "..", NUL and more than 4096 bytes are refused before anything is sent. Writing, deleting,
-// making and moving is possible under /workspace, /tmp and /persist; elsewhere it is not_permitted. Reading is possible everywhere.
+// The files of a sandbox. Paths are absolute; "..", NUL and more than 4096 bytes are refused before anything is sent.
+// Writing, deleting, making and moving is possible under /workspace, /tmp and /persist; elsewhere it is not_permitted.
+// Reading is possible everywhere.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <orkestr/operation.hpp>
+#include <orkestr/options.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <orkestr/operation.hpp>
-#include <orkestr/options.hpp>
 
 namespace orkestr {
 
@@ -45,7 +45,8 @@ class ORKESTR_API FileReader {
   std::unique_ptr<Impl> impl_;
 };
 
-// A file being written. It appears under its name, whole, when finish() succeeds; dropping the writer before leaves nothing behind.
+// A file being written. It appears under its name, whole, when finish() succeeds; dropping the writer before leaves
+// nothing behind.
 class ORKESTR_API FileWriter {
  public:
   struct Impl;
@@ -70,7 +71,8 @@ class ORKESTR_API Files {
 
   // The whole file. Errors: file_not_found, is_a_directory, not_permitted.
   Result<std::string> read(std::string_view path) const;
-  // Creates or replaces the file, and missing parent directories. `mode`: permission bits. Errors: not_permitted, is_a_directory.
+  // Creates or replaces the file, and missing parent directories. `mode`: permission bits. Errors: not_permitted,
+  // is_a_directory.
   Result<void> write(std::string_view path, std::string_view content, int mode = 0644) const;
   Result<FileReader> read_stream(std::string_view path) const;
   Result<FileWriter> write_stream(std::string_view path, int mode = 0644) const;

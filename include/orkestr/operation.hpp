@@ -1,4 +1,5 @@
-// Operations: what every *_async function returns. An operation is submitted, completes exactly once, and can be cancelled.
+// Operations: what every *_async function returns. An operation is submitted, completes exactly once, and can be
+// cancelled.
 //
 //   auto pending = sandbox.exec_async("make -j2");
 //   ... poll(pending.fd()) in your own loop, or pending.wait(50ms), or
@@ -6,17 +7,16 @@
 //
 // The synchronous functions are `xyz_async(...).get()`.
 //
-// Thread safety: all members may be called from any thread; get() takes the result and may be called once. Dropping an Operation does not
-// cancel it: the work goes on and its result is discarded.
+// Thread safety: all members may be called from any thread; get() takes the result and may be called once. Dropping an
+// Operation does not cancel it: the work goes on and its result is discarded.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <utility>
-
 #include <orkestr/error.hpp>
+#include <utility>
 
 namespace orkestr {
 
@@ -31,7 +31,7 @@ class ORKESTR_API OperationState {
   OperationState& operator=(const OperationState&) = delete;
 
   bool wait(std::optional<std::chrono::nanoseconds> timeout) const;  // nothing: for ever
-  int fd();                                                          // made on demand; -1 when the process has no descriptor left
+  int fd();  // made on demand; -1 when the process has no descriptor left
   void cancel();
   // For who does the work: what cancel() should do, at most once and not after completion.
   void on_cancel(std::function<void()> hook);
@@ -66,8 +66,8 @@ class Operation {
   bool wait(std::chrono::milliseconds timeout) const { return state_->wait(timeout); }
   // Readable once complete. Owned by the operation.
   int fd() { return state_->fd(); }
-  // Asks for an early end: a command's process tree is killed, a transfer dropped. The operation still completes, with `cancelled` unless
-  // it was faster.
+  // Asks for an early end: a command's process tree is killed, a transfer dropped. The operation still completes, with
+  // `cancelled` unless it was faster.
   void cancel() { state_->cancel(); }
   // Waits and takes the result.
   Result<T> get() {

@@ -5,10 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <orkestr/error.hpp>
 #include <string>
 #include <vector>
-
-#include <orkestr/error.hpp>
 
 namespace orkestr {
 
@@ -16,31 +15,31 @@ namespace orkestr {
 struct ExecResult {
   std::string stdout_data;  // bytes
   std::string stderr_data;
-  int exit_code = 0;        // 128 + n where a shell reports that its command died by signal n
+  int exit_code = 0;                      // 128 + n where a shell reports that its command died by signal n
   std::chrono::microseconds duration{0};  // in the guest, from before the start to the end of the leader
   std::uint64_t stdout_bytes = 0;         // true totals; larger than the strings when truncated
   std::uint64_t stderr_bytes = 0;
-  bool truncated = false;                 // the middle of a stream was left out, see ExecOptions::max_output_bytes
-  std::chrono::microseconds user_time{0};    // CPU of the command and its children
+  bool truncated = false;                  // the middle of a stream was left out, see ExecOptions::max_output_bytes
+  std::chrono::microseconds user_time{0};  // CPU of the command and its children
   std::chrono::microseconds system_time{0};
   std::uint64_t max_rss_kb = 0;
-  std::vector<std::string> network_denied;   // hosts the network policy refused
+  std::vector<std::string> network_denied;  // hosts the network policy refused
 };
 
 enum class OutputStream { standard_output, standard_error };
 
 struct ExecChunk {
   OutputStream stream = OutputStream::standard_output;
-  std::string data;              // bytes; empty in the final chunk
-  std::optional<int> exit_code;  // set in the final chunk
+  std::string data;                       // bytes; empty in the final chunk
+  std::optional<int> exit_code;           // set in the final chunk
   std::chrono::microseconds duration{0};  // set in the final chunk
   bool is_final() const { return exit_code.has_value(); }
 };
 
 // The output of a running command, pulled. Reading slowly slows the command down; nothing is buffered without bound.
 //
-// One reader at a time; cancel() from any thread. Dropping or closing the stream leaves the command running until its own timeout, its
-// further output is discarded.
+// One reader at a time; cancel() from any thread. Dropping or closing the stream leaves the command running until its
+// own timeout, its further output is discarded.
 class ORKESTR_API ExecStream {
  public:
   struct Impl;
@@ -49,8 +48,9 @@ class ORKESTR_API ExecStream {
   ExecStream(ExecStream&&) noexcept;
   ExecStream& operator=(ExecStream&&) noexcept;
 
-  // The next chunk; the last one is_final(); after it, and after an error, nothing. Waits at most `timeout` (nothing: as long as the command
-  // may run): then an empty, non-final chunk. Errors: exec_timeout, exec_killed, cancelled, connection, vm_failed.
+  // The next chunk; the last one is_final(); after it, and after an error, nothing. Waits at most `timeout` (nothing:
+  // as long as the command may run): then an empty, non-final chunk. Errors: exec_timeout, exec_killed, cancelled,
+  // connection, vm_failed.
   Result<std::optional<ExecChunk>> next(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
   // Readable when next() would not wait. Owned by the stream.
   int fd();

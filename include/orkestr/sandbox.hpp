@@ -4,8 +4,8 @@
 //   auto result = sandbox.exec("python3 -c 'print(6 * 7)'").value();   // result.stdout_data == "42\n"
 //   sandbox.terminate().value();
 //
-// A Sandbox is a handle: copying it copies nothing, dropping it ends nothing. Only terminate() and the timeout end a sandbox; it
-// outlives the process that made it, and any process of the same user can get() it by id.
+// A Sandbox is a handle: copying it copies nothing, dropping it ends nothing. Only terminate() and the timeout end a
+// sandbox; it outlives the process that made it, and any process of the same user can get() it by id.
 //
 // Thread safety: all members may be called from any thread; calls run in parallel.
 #pragma once
@@ -13,15 +13,14 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
-
 #include <orkestr/client.hpp>
 #include <orkestr/files.hpp>
 #include <orkestr/operation.hpp>
 #include <orkestr/options.hpp>
 #include <orkestr/process.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace orkestr {
 
@@ -51,8 +50,8 @@ struct SandboxInfo {
 
 class ORKESTR_API Sandbox {
  public:
-  // Starts a sandbox and returns when it runs and answers. Errors: invalid_argument, template_not_found, not_supported, vm_failed,
-  // fleet_full_retry.
+  // Starts a sandbox and returns when it runs and answers. Errors: invalid_argument, template_not_found, not_supported,
+  // vm_failed, fleet_full_retry.
   static Result<Sandbox> create(CreateOptions options, std::optional<Client> client = {});
   // not_found for an unknown id. Ended sandboxes are found too, with their final status, for 24 hours.
   static Result<Sandbox> get(std::string_view sandbox_id, std::optional<Client> client = {});
@@ -71,8 +70,8 @@ class ORKESTR_API Sandbox {
   Result<void> refresh() const;
   Operation<void> refresh_async() const;
 
-  // Runs a shell command line (/bin/bash -c) and waits for its end. Errors: exec_timeout and exec_killed, both with the output so far;
-  // not_ready when the sandbox does not run.
+  // Runs a shell command line (/bin/bash -c) and waits for its end. Errors: exec_timeout and exec_killed, both with the
+  // output so far; not_ready when the sandbox does not run.
   Result<ExecResult> exec(std::string_view command, ExecOptions options = {}) const;
   // The same without a shell: argv[0] is looked up on the guest's PATH.
   Result<ExecResult> run(std::vector<std::string> argv, ExecOptions options = {}) const;

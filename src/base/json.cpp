@@ -231,6 +231,7 @@ struct JsonBuilder {
     if (auto error = source.get_array().get(array)) return error;
     for (auto item : array) {
       Value value;
+      // get() is for rvalues only. NOLINTNEXTLINE(performance-move-const-arg)
       if (auto error = std::move(item).get(value)) return error;
       if (auto error = build(value, out.items_.emplace_back(), depth)) return error;
     }
@@ -261,6 +262,7 @@ struct JsonBuilder {
     for (auto item : array) {
       if (count++ == 1) return simdjson::TRAILING_CONTENT;
       Value value;
+      // NOLINTNEXTLINE(performance-move-const-arg)
       if (auto error = std::move(item).get(value)) return error;
       if (auto error = build(value, out, 0)) return error;
     }

@@ -19,6 +19,11 @@ std::string environment(const char* name) {
 }  // namespace
 
 Result<BackendKind> resolve_backend(const ClientOptions& options) {
+  if (options.backend == BackendKind::local && (!options.api_key.empty() || !options.base_url.empty())) {
+    return Error(
+        ErrorCode::invalid_argument,
+        "api_key or base_url is given and backend is 'local', which has no use for them; leave out one or the other");
+  }
   if (options.backend != BackendKind::automatic) return options.backend;
   if (!options.api_key.empty() || !options.base_url.empty()) return BackendKind::remote;
   const std::string named = environment("ORKESTR_BACKEND");
@@ -35,10 +40,11 @@ Result<BackendKind> resolve_backend(const ClientOptions& options) {
 Result<std::shared_ptr<Backend>> make_backend(const ClientOptions& options, std::shared_ptr<IoLoop> loop) {
   ORKESTR_TRY(const BackendKind kind, resolve_backend(options));
   if (kind == BackendKind::remote) {
-    return Error(ErrorCode::not_supported,
-                 fmt::format("the remote backend is not there yet in orkestr {}; it was chosen by an API key, a base URL or "
-                             "ORKESTR_BACKEND. Set ORKESTR_BACKEND=local to run sandboxes on this machine",
-                             ORKESTR_VERSION));
+    return Error(
+        ErrorCode::not_supported,
+        fmt::format("the remote backend is not there yet in orkestr {}; it was chosen by an API key, a base URL or "
+                    "ORKESTR_BACKEND. Set ORKESTR_BACKEND=local to run sandboxes on this machine",
+                    ORKESTR_VERSION));
   }
   return std::shared_ptr<Backend>(std::make_shared<local::LocalBackend>(std::move(loop)));
 }

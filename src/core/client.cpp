@@ -44,9 +44,10 @@ void ClientImpl::close() {
 
 Result<void> ClientImpl::check_process() const {
   if (!forked()) return {};
-  return Error(ErrorCode::not_ready, fmt::format("handle belongs to process {}, this is its forked child {}; open a client "
-                                                 "here with Client::open() and get() the sandbox by its id",
-                                                 thread_->owner(), ::getpid()));
+  return Error(ErrorCode::not_ready,
+               fmt::format("handle belongs to process {}, this is its forked child {}; open a client "
+                           "here with Client::open() and get() the sandbox by its id",
+                           thread_->owner(), ::getpid()));
 }
 
 Result<Client> Client::open(ClientOptions options) {

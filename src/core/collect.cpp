@@ -94,7 +94,8 @@ struct CommandSink {
     result.stderr_bytes = std::max(end.stderr_bytes, err.total());
     result.stdout_data = out.take();
     result.stderr_data = err.take();
-    if (auto error = error_of(end, options.timeout, std::move(result.stdout_data), std::move(result.stderr_data))) return *error;
+    if (auto error = error_of(end, options.timeout, std::move(result.stdout_data), std::move(result.stderr_data)))
+      return *error;
     result.exit_code = end.exit_code;
     result.duration = end.duration;
     result.user_time = end.user_time;
@@ -111,10 +112,7 @@ struct ReadSink {
 
   void feed(Stream&) {}
   std::optional<Error> accept(const StreamItem& item) {
-    if (content.size() + item.data.size() > kMaxReadBytes) {
-      return Error(ErrorCode::invalid_argument,
-                   fmt::format("read {}: it is longer than {} bytes; read it in pieces with read_stream()", path, kMaxReadBytes));
-    }
+    if (content.size() + item.data.size() > kMaxReadBytes) return too_long_to_read(path);
     content += item.data;
     return std::nullopt;
   }
@@ -130,6 +128,12 @@ struct WriteSink {
 };
 
 }  // namespace
+
+Error too_long_to_read(std::string_view path) {
+  return Error(
+      ErrorCode::invalid_argument,
+      fmt::format("read {}: it is longer than {} bytes; read it in pieces with read_stream()", path, kMaxReadBytes));
+}
 
 void InputFeeder::feed(Stream& stream) {
   while (offered_ < bytes_.size()) {

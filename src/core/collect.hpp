@@ -1,4 +1,5 @@
-// Streams driven to their end on the I/O thread, as operations: a command with its output collected, a file read whole, a file written.
+// Streams driven to their end on the I/O thread, as operations: a command with its output collected, a file read whole,
+// a file written.
 #pragma once
 
 #include <memory>
@@ -12,6 +13,7 @@ namespace orkestr::core {
 Operation<ExecResult> collect_command(std::unique_ptr<Stream> stream, ExecOptions options);
 // Files::read refuses beyond this; read_stream has no limit.
 inline constexpr std::size_t kMaxReadBytes = 1U << 30U;
+Error too_long_to_read(std::string_view path);
 Operation<std::string> collect_file(std::unique_ptr<Stream> stream, std::string path);
 Operation<void> feed_file(std::unique_ptr<Stream> stream, std::string content);
 

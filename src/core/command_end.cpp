@@ -20,11 +20,12 @@ std::optional<Error> error_of(const CommandEnd& end, std::chrono::milliseconds t
   details.oom = end.oom;
   if (end.cancelled) return Error(ErrorCode::cancelled, "exec: cancelled; its whole process tree was ended", details);
   if (end.timed_out) {
-    return Error(ErrorCode::exec_timeout,
-                 fmt::format("exec: the command did not end within its timeout of {} s; its whole process tree was ended, the "
-                             "sandbox lives on. Raise the timeout, or run it in the background",
-                             seconds(timeout)),
-                 details);
+    return Error(
+        ErrorCode::exec_timeout,
+        fmt::format("exec: the command did not end within its timeout of {} s; its whole process tree was ended, the "
+                    "sandbox lives on. Raise the timeout if it needs longer",
+                    seconds(timeout)),
+        details);
   }
   const char* name = ::sigdescr_np(end.signal);
   std::string text = fmt::format("exec: the command was ended by signal {} ({}) after {:.3f} s", end.signal,

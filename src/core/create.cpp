@@ -16,16 +16,14 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         give_up_(base::Deadline::after(options_.retry_max)) {}
 
   void attempt() {
-    auto cancel = client_->backend().create(options_, [self = shared_from_this()](Result<OpenedSandbox> opened) {
-      self->answered(std::move(opened));
-    });
-    bool cancel_now = false;
+    auto cancel = client_->backend().create(
+        options_, [self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
+    CancelFunction now;
     {
       std::lock_guard lock(mutex_);
-      cancel_now = cancelled_;
-      if (!cancelled_) cancel_ = std::move(cancel);
+      (cancelled_ ? now : cancel_) = std::move(cancel);
     }
-    if (cancel_now) cancel();
+    if (now) now();
   }
 
   void cancel() {
@@ -47,7 +45,8 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     if (tries_++ >= options_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
     const auto self = shared_from_this();
     const bool posted = client_->thread().post([self, pause] {
-      // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are rare.
+      // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
+      // rare.
       self->client_->thread().reactor().add_timer(pause, [self] { self->again(); });
     });
     if (!posted) finish(std::move(opened));

@@ -8,8 +8,8 @@
 
 namespace orkestr::core {
 
-// Only fleet_full_retry is retried: at most options.max_retries times and options.retry_max in all, waiting what the error asks for, else
-// 0.25 s doubling up to 8 s. Any thread.
+// Only fleet_full_retry is retried: at most options.max_retries times and options.retry_max in all, waiting what the
+// error asks for, else 0.25 s doubling up to 8 s. Any thread.
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done);
 

@@ -15,7 +15,8 @@ using core::completed;
 
 // Bytes that came in one piece but were asked for in smaller ones wait here.
 struct FileReader::Impl {
-  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream) : pull(std::move(sandbox), std::move(stream)) {}
+  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream)
+      : pull(std::move(sandbox), std::move(stream)) {}
   core::Pull pull;
   std::string rest;
   std::size_t at = 0;
@@ -39,7 +40,8 @@ Result<std::string> FileReader::read(std::size_t max_bytes) {
     }
     if (impl_->over) break;
     // The first piece is waited for; then only what is there already.
-    auto item = impl_->pull.next(out.empty() ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0)));
+    auto item =
+        impl_->pull.next(out.empty() ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0)));
     if (!item) break;
     if (!*item) {
       impl_->over = true;
@@ -56,10 +58,12 @@ Result<std::string> FileReader::read(std::size_t max_bytes) {
 }
 
 struct FileWriter::Impl {
-  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream) : pull(std::move(sandbox), std::move(stream)) {}
+  Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream)
+      : pull(std::move(sandbox), std::move(stream)) {}
   // Remembers how the transfer ended, for every later call.
   Result<void> over(const Result<StreamItem>& item) {
-    ended = item ? Error(ErrorCode::internal, "the sandbox ended the transfer before the file was complete") : item.error();
+    ended =
+        item ? Error(ErrorCode::internal, "the sandbox ended the transfer before the file was complete") : item.error();
     return *ended;
   }
   core::Pull pull;
@@ -121,7 +125,8 @@ Result<FileWriter> Files::write_stream(std::string_view path, int mode) const {
   ORKESTR_CHECK(sandbox_->client->check_process());
   ORKESTR_TRY(auto clean, check_writable_path("path", path));
   ORKESTR_CHECK(check_mode(mode));
-  return FileWriter(std::make_unique<FileWriter::Impl>(sandbox_, sandbox_->session->write_file(std::move(clean), mode)));
+  return FileWriter(
+      std::make_unique<FileWriter::Impl>(sandbox_, sandbox_->session->write_file(std::move(clean), mode)));
 }
 
 Operation<std::vector<FileEntry>> Files::list_async(std::string_view path) const {
@@ -129,21 +134,24 @@ Operation<std::vector<FileEntry>> Files::list_async(std::string_view path) const
   if (auto here = sandbox_->client->check_process(); !here) return completed<Value>(here.error());
   auto clean = check_path("path", path);
   if (!clean) return completed<Value>(clean.error());
-  return core::submit<Value>([&](auto done) { return sandbox_->session->list_files(std::move(*clean), std::move(done)); });
+  return core::submit<Value>(
+      [&](auto done) { return sandbox_->session->list_files(std::move(*clean), std::move(done)); });
 }
 
 Operation<FileStat> Files::stat_async(std::string_view path) const {
   if (auto here = sandbox_->client->check_process(); !here) return completed<FileStat>(here.error());
   auto clean = check_path("path", path);
   if (!clean) return completed<FileStat>(clean.error());
-  return core::submit<FileStat>([&](auto done) { return sandbox_->session->stat_file(std::move(*clean), std::move(done)); });
+  return core::submit<FileStat>(
+      [&](auto done) { return sandbox_->session->stat_file(std::move(*clean), std::move(done)); });
 }
 
 Operation<void> Files::remove_async(std::string_view path) const {
   if (auto here = sandbox_->client->check_process(); !here) return completed<void>(here);
   auto clean = check_writable_path("path", path);
   if (!clean) return completed<void>(clean.error());
-  return core::submit<void>([&](auto done) { return sandbox_->session->remove_file(std::move(*clean), std::move(done)); });
+  return core::submit<void>(
+      [&](auto done) { return sandbox_->session->remove_file(std::move(*clean), std::move(done)); });
 }
 
 Operation<void> Files::mkdir_async(std::string_view path, bool parents) const {
@@ -164,7 +172,28 @@ Operation<void> Files::move_async(std::string_view source, std::string_view dest
       [&](auto done) { return sandbox_->session->move_file(std::move(*from), std::move(*to), std::move(done)); });
 }
 
-Result<std::string> Files::read(std::string_view path) const { return read_async(path).get(); }
+// In the caller's thread, beside the I/O thread; the pieces are joined once, since a string that grows copies itself
+// again and again.
+Result<std::string> Files::read(std::string_view path) const {
+  ORKESTR_CHECK(sandbox_->client->check_process());
+  ORKESTR_TRY(const auto clean, check_path("path", path));
+  core::Pull pull(sandbox_, sandbox_->session->read_file(clean));
+  std::vector<std::string> pieces;
+  std::size_t total = 0;
+  while (true) {
+    auto item = pull.next(base::Deadline::never());
+    if (!item) continue;
+    if (!*item) return item->error();
+    if ((*item)->kind == StreamItem::Kind::end) break;
+    total += (*item)->data.size();
+    if (total > core::kMaxReadBytes) return core::too_long_to_read(clean);
+    pieces.push_back(std::move((*item)->data));
+  }
+  std::string content;
+  content.reserve(total);
+  for (auto& piece : pieces) content += std::exchange(piece, {});
+  return content;
+}
 
 // From the caller's memory, without the copy that an asynchronous write has to keep.
 Result<void> Files::write(std::string_view path, std::string_view content, int mode) const {

@@ -46,7 +46,7 @@ class SandboxImpl {
   }
 
   const std::string id;
-  const std::shared_ptr<ClientImpl> client;    // destroyed after the session, which needs its thread
+  const std::shared_ptr<ClientImpl> client;  // destroyed after the session, which needs its thread
   const std::shared_ptr<Session> session;
 
  private:

@@ -16,7 +16,8 @@ Result<std::shared_ptr<IoThread>> IoThread::create() {
 IoThread::IoThread(std::unique_ptr<base::Reactor> reactor) : owner_(::getpid()), reactor_(std::move(reactor)) {}
 
 IoThread::~IoThread() {
-  // The thread holds a reference to this object, so here it is past its loop, or was never started, or belongs to the parent.
+  // The thread holds a reference to this object, so here it is past its loop, or was never started, or belongs to the
+  // parent.
   if (thread_.joinable()) thread_.detach();
 }
 

@@ -1,5 +1,5 @@
-// Output of a command with its middle left out: the first half and the last half of a cap, and the true total. The tail is a ring, so
-// memory is the cap, however much comes.
+// Output of a command with its middle left out: the first half and the last half of a cap, and the true total. The tail
+// is a ring, so memory is the cap, however much comes.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ class OutputCap {
   std::size_t head_max_;
   std::size_t tail_max_;
   std::string head_;
-  std::string tail_;       // a ring once it is full: the oldest byte is at tail_at_
+  std::string tail_;  // a ring once it is full: the oldest byte is at tail_at_
   std::size_t tail_at_ = 0;
   std::uint64_t total_ = 0;
 };

@@ -2,7 +2,8 @@
 
 namespace orkestr::core {
 
-Pull::Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream, std::function<void(Stream&)> while_ready)
+Pull::Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream,
+           std::function<void(Stream&)> while_ready)
     : sandbox_(std::move(sandbox)), shared_(std::make_shared<Shared>()) {
   shared_->stream = std::move(stream);
   shared_->while_ready = std::move(while_ready);

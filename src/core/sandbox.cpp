@@ -40,7 +40,8 @@ Completion<SandboxInfo> into(std::shared_ptr<SandboxImpl> sandbox, Completion<vo
   };
 }
 
-Operation<ExecResult> start(const std::shared_ptr<SandboxImpl>& sandbox, Result<CommandRequest> request, ExecOptions options) {
+Operation<ExecResult> start(const std::shared_ptr<SandboxImpl>& sandbox, Result<CommandRequest> request,
+                            ExecOptions options) {
   if (auto here = sandbox->client->check_process(); !here) return completed<ExecResult>(here.error());
   if (!request) return completed<ExecResult>(request.error());
   return core::collect_command(sandbox->session->exec(std::move(*request)), std::move(options));
@@ -51,9 +52,11 @@ Operation<ExecResult> start(const std::shared_ptr<SandboxImpl>& sandbox, Result<
 Operation<Sandbox> Sandbox::create_async(CreateOptions options, std::optional<Client> client) {
   auto impl = client_of(client);
   if (!impl) return completed<Sandbox>(impl.error());
-  if (auto good = core::check_create(options, (*impl)->backend().name()); !good) return completed<Sandbox>(good.error());
-  return core::submit<Sandbox>(
-      [&](auto done) { return core::create_with_retries(*impl, std::move(options), to_handle(*impl, std::move(done))); });
+  if (auto good = core::check_create(options, (*impl)->backend().name()); !good)
+    return completed<Sandbox>(good.error());
+  return core::submit<Sandbox>([&](auto done) {
+    return core::create_with_retries(*impl, std::move(options), to_handle(*impl, std::move(done)));
+  });
 }
 
 Operation<Sandbox> Sandbox::get_async(std::string_view sandbox_id, std::optional<Client> client) {

@@ -47,7 +47,8 @@ bool is_utf8(std::string_view text) {
 // A value in an error text: quoted, cut between characters; control characters and what is not UTF-8 are made visible.
 std::string shown(std::string_view value) {
   std::string_view part = value.substr(0, kMaxShownBytes);
-  while (part.size() < value.size() && !part.empty() && (static_cast<unsigned char>(value[part.size()]) & 0xc0) == 0x80) {
+  while (part.size() < value.size() && !part.empty() &&
+         (static_cast<unsigned char>(value[part.size()]) & 0xc0) == 0x80) {
     part.remove_suffix(1);
   }
   const bool text = is_utf8(part);
@@ -76,7 +77,8 @@ Result<void> check_env(const std::map<std::string, std::string>& env) {
   std::size_t total = 0;
   for (const auto& [name, value] : env) {
     if (!is_env_name(name)) {
-      return invalid("env has the name {}; allowed are letters, digits and '_', not beginning with a digit", shown(name));
+      return invalid("env has the name {}; allowed are letters, digits and '_', not beginning with a digit",
+                     shown(name));
     }
     // The value may be a secret: it is not repeated.
     if (has_nul(value)) return invalid("env['{}'] contains a NUL byte; a variable of the environment cannot", name);
@@ -86,7 +88,8 @@ Result<void> check_env(const std::map<std::string, std::string>& env) {
     return invalid("env has {} variables; allowed are at most {}", env.size(), kMaxEnvEntries);
   }
   if (total > kMaxEnvBytes) {
-    return invalid("env has {} bytes in all; allowed are at most {}. Write large values to a file", total, kMaxEnvBytes);
+    return invalid("env has {} bytes in all; allowed are at most {}. Write large values to a file", total,
+                   kMaxEnvBytes);
   }
   return {};
 }
@@ -159,7 +162,10 @@ Result<void> check_supported(const CreateOptions& options, std::string_view back
   if (options.auto_resume) return not_there_yet("auto_resume", backend);
   if (options.preview_auth) return not_there_yet("preview_auth", backend);
   if (!options.region.empty() && backend == "local") {
-    return invalid("region is {}; a local sandbox runs on this machine and has none: leave it out", shown(options.region));
+    return Error(
+        ErrorCode::not_supported,
+        fmt::format("region is {}; the local backend runs sandboxes on this machine and has no regions: leave it out",
+                    shown(options.region)));
   }
   return {};
 }
@@ -189,8 +195,8 @@ Result<CommandRequest> command(std::vector<std::string> argv, const ExecOptions&
 
 Error not_there_yet(std::string_view what, std::string_view backend) {
   return Error(ErrorCode::not_supported,
-               fmt::format("{} is not there yet: the {} backend of orkestr {} does not have it; leave it out", what, backend,
-                           ORKESTR_VERSION));
+               fmt::format("{} is not there yet: the {} backend of orkestr {} does not have it; leave it out", what,
+                           backend, ORKESTR_VERSION));
 }
 
 Result<void> check_create(const CreateOptions& options, std::string_view backend) {
@@ -202,8 +208,9 @@ Result<void> check_create(const CreateOptions& options, std::string_view backend
                    shown(options.snapshot));
   }
   if (options.snapshot.empty() && !is_template_name(options.template_name)) {
-    return invalid("template is {}; allowed are 1 to 64 of a-z, 0-9, '.', '-' and '_', beginning with a letter or digit",
-                   shown(options.template_name));
+    return invalid(
+        "template is {}; allowed are 1 to 64 of a-z, 0-9, '.', '-' and '_', beginning with a letter or digit",
+        shown(options.template_name));
   }
   ORKESTR_CHECK(check_machine(options));
   ORKESTR_CHECK(check_create_times(options));
@@ -219,17 +226,19 @@ Result<void> check_list(const ListOptions& options) {
 
 Result<void> check_sandbox_id(std::string_view id) {
   if (base::is_sandbox_id(id)) return {};
-  return Error(ErrorCode::not_found, fmt::format("sandbox {}: no sandbox has such an id; an id is 'sbx_' and 26 letters and "
-                                                 "digits",
-                                                 shown(id)));
+  return Error(ErrorCode::not_found,
+               fmt::format("sandbox {}: no sandbox has such an id; an id is 'sbx_' and 26 letters and "
+                           "digits",
+                           shown(id)));
 }
 
 Result<CommandRequest> shell_command(std::string_view line, const ExecOptions& options) {
   if (line.empty()) return invalid("command is empty; give a shell command line");
   if (has_nul(line)) return invalid("command contains a NUL byte at offset {}; a command line cannot", line.find('\0'));
   if (line.size() > kMaxCommandBytes) {
-    return invalid("command has {} bytes; allowed are at most {}. Write it to a file with files().write() and run that file",
-                   line.size(), kMaxCommandBytes);
+    return invalid(
+        "command has {} bytes; allowed are at most {}. Write it to a file with files().write() and run that file",
+        line.size(), kMaxCommandBytes);
   }
   return command({"/bin/bash", "-c", std::string(line)}, options);
 }
@@ -246,8 +255,8 @@ Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOp
     total += argv[i].size() + 1;
   }
   if (total > kMaxCommandBytes + 1) {
-    return invalid("argv has {} bytes in all; allowed are at most {}. Pass large input through stdin_data or a file", total,
-                   kMaxCommandBytes + 1);
+    return invalid("argv has {} bytes in all; allowed are at most {}. Pass large input through stdin_data or a file",
+                   total, kMaxCommandBytes + 1);
   }
   return command(std::move(argv), options);
 }
@@ -274,15 +283,17 @@ Result<std::string> check_path(std::string_view argument, std::string_view path)
 Result<std::string> check_writable_path(std::string_view argument, std::string_view path) {
   ORKESTR_TRY(std::string clean, check_path(argument, path));
   for (const auto root : kWritableRoots) {
-    if (clean.compare(0, root.size(), root) == 0 && (clean.size() == root.size() || clean[root.size()] == '/')) return clean;
+    if (clean.compare(0, root.size(), root) == 0 && (clean.size() == root.size() || clean[root.size()] == '/'))
+      return clean;
   }
-  return Error(ErrorCode::not_permitted,
-               fmt::format("{} is {}; files can be written under /workspace, /tmp and /persist only", argument, shown(path)));
+  return Error(
+      ErrorCode::not_permitted,
+      fmt::format("{} is {}; files can be written under /workspace, /tmp and /persist only", argument, shown(path)));
 }
 
 Result<void> check_mode(int mode) {
-  if (mode < 0) return invalid("mode is {}; allowed are 0 to 0777 (octal)", mode);
-  if (mode > 0777) return invalid("mode is {:#o}; allowed are 0 to 0777 (octal)", mode);
+  if (mode < 1) return invalid("mode is {}; allowed are 01 to 0777 (octal)", mode);
+  if (mode > 0777) return invalid("mode is {:#o}; allowed are 01 to 0777 (octal)", mode);
   return {};
 }
 

@@ -1,5 +1,5 @@
-// Every argument is checked here and nowhere else, before anything is started or sent. An error names the argument, its value and what
-// is allowed (or what to do). Pure functions; tests/golden/errors.txt holds every text.
+// Every argument is checked here and nowhere else, before anything is started or sent. An error names the argument, its
+// value and what is allowed (or what to do). Pure functions; tests/golden/errors.txt holds every text.
 #pragma once
 
 #include <cstdint>

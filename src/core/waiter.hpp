@@ -1,4 +1,5 @@
-// Waiting on a stream from the user's side: a condition for blocking calls and, on demand, a descriptor for event loops.
+// Waiting on a stream from the user's side: a condition for blocking calls and, on demand, a descriptor for event
+// loops.
 //
 // Thread safety: signal() from any thread; the rest from the one thread that reads the stream, except fd().
 #pragma once

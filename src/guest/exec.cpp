@@ -104,7 +104,7 @@ Result<void> Exec::spawn() {
   LaunchRequest launch_request;
   launch_request.env = environment_of(user, services_.settings.env, request_.env, tree_->mark());
   launch_request.argv = std::move(request_.argv);
-  launch_request.cwd = request_.cwd.empty() ? services_.settings.workspace : std::move(request_.cwd);
+  launch_request.cwd = request_.cwd.empty() ? services_.settings.workspace : request_.cwd;
   launch_request.standard[0] = input.first ? input.first.get() : services_.null_fd;
   launch_request.standard[1] = output.second.get();
   launch_request.standard[2] = error_output.second.get();
@@ -159,6 +159,7 @@ void Exec::on_exit(int status, const rusage& usage) {
 
 // After the leader's end there is nothing to kill; what is still being delivered is cut short.
 void Exec::cancel() {
+  cancel_asked_ = true;
   if (!exited_) return end_tree(exit_.cancelled);
   exit_.cancelled = true;
   abandon_output();
@@ -223,7 +224,7 @@ void Exec::detach() {
 
 bool Exec::produce() {
   // Who cancels may have stopped listening, and the answer must come all the same.
-  if (exit_.cancelled && ending_ == Ending::done && !outlet_.has_credit()) {
+  if (cancel_asked_ && ending_ == Ending::done && !outlet_.has_credit()) {
     output_.abandon();
     error_output_.abandon();
   }

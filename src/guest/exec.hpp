@@ -73,6 +73,7 @@ class Exec {
   Ending ending_ = Ending::none;
   bool exited_ = false;
   bool detached_ = false;
+  bool cancel_asked_ = false;  // also when a timeout was first, and is the reason that is reported
   bool finished_ = false;
   wire::ExecExit exit_;
 };

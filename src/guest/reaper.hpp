@@ -28,7 +28,6 @@ class Reaper {
   // reactor that started the child.
   void watch(pid_t pid, Handler handler) { handlers_[pid] = std::move(handler); }
   void forget(pid_t pid) { handlers_.erase(pid); }
-  bool is_watched(pid_t pid) const { return handlers_.count(pid) != 0; }
 
  private:
   Reaper(base::Reactor& reactor, base::UniqueFd signals, std::function<void(int)> on_signal);

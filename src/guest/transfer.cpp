@@ -77,7 +77,9 @@ bool FileRead::produce() {
   return false;
 }
 
-void FileRead::cancel() { fail(cancelled("read", path_)); }
+void FileRead::cancel() {
+  if (!finished_) fail(cancelled("read", path_));
+}
 
 void FileRead::fail(const Error& error) {
   finished_ = true;
@@ -156,7 +158,9 @@ Result<void> FileWrite::complete() {
   return {};
 }
 
-void FileWrite::cancel() { fail(cancelled("write", path_)); }
+void FileWrite::cancel() {
+  if (!finished_) fail(cancelled("write", path_));
+}
 
 void FileWrite::fail(const Error& error) {
   finished_ = true;
@@ -219,7 +223,9 @@ void FileList::append_entry(const char* name) {
   pending_.append(length, sizeof length).append(info);
 }
 
-void FileList::cancel() { fail(cancelled("list", path_)); }
+void FileList::cancel() {
+  if (!finished_) fail(cancelled("list", path_));
+}
 
 void FileList::fail(const Error& error) {
   finished_ = true;

@@ -161,10 +161,10 @@ RecipeStep tidy_step() {
            // A link into /run (resolvconf, systemd) would dangle in the guest.
            "rm -f /etc/resolv.conf && : > /etc/resolv.conf", ": > /etc/machine-id", "rm -f /var/lib/dbus/machine-id",
            "rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/apt/auth.conf.d/* /etc/apt/auth.conf",
-           "find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec sed -i -E 's#://[^/@ ]*@#://#g' {} + "
-           "2>/dev/null || true",
-           "rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/debconf/*-old "
-           "/var/log/*.log /var/log/apt /var/lib/dpkg/*-old /tmp/* /var/tmp/* /root/.cache /root/.bash_history",
+           ("find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec sed -i -E 's#://[^/@ ]*@#://#g' {} + "
+            "2>/dev/null || true"),
+           ("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/debconf/*-old "
+            "/var/log/*.log /var/log/apt /var/lib/dpkg/*-old /tmp/* /var/tmp/* /root/.cache /root/.bash_history"),
            // What a sandbox must not share with its sisters.
            "rm -f /etc/ssh/ssh_host_* /var/lib/systemd/random-seed"}};
 }

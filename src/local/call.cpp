@@ -87,7 +87,8 @@ std::size_t Call::offer(std::string_view bytes) {
   }
   // Copied here, in the caller's thread: the I/O thread only moves it on.
   for (std::size_t at = 0; at < taken; at += wire::kDataChunk) {
-    frames.push_back(wire::data_frame(id_, wire::Stream::input, bytes.substr(at, std::min(wire::kDataChunk, taken - at))));
+    frames.push_back(
+        wire::data_frame(id_, wire::Stream::input, bytes.substr(at, std::min(wire::kDataChunk, taken - at))));
   }
   auto shared = std::make_shared<std::vector<wire::OutFrame>>(std::move(frames));
   with_connection([shared](Connection& connection, Call&) {
@@ -157,6 +158,8 @@ void Call::with_connection(std::function<void(Connection&, Call&)> task) {
 
 void Call::open(std::uint32_t id, const std::shared_ptr<Connection>& connection, std::shared_ptr<void> keep_alive) {
   bool end_now = false;
+  bool cancel_now = false;
+  bool detach_now = false;
   {
     std::lock_guard lock(mutex_);
     id_ = id;
@@ -164,10 +167,15 @@ void Call::open(std::uint32_t id, const std::shared_ptr<Connection>& connection,
     keep_alive_ = std::move(keep_alive);
     opened_ = true;
     end_now = request_.has_input && input_ended_;
+    // Asked for after the connection looked, by a thread that saw no opened_ yet and left it to us.
+    detach_now = abandoned_;
+    cancel_now = cancel_asked_ && !abandoned_;
   }
   last_progress = std::chrono::steady_clock::now();
   connection->queue(wire::OutFrame(request_.type, id, request_.payload), wire::Lane::control);
   if (end_now) connection->queue(wire::data_frame(id, wire::Stream::input, {}, true), wire::Lane::stream);
+  if (detach_now) with_connection([](Connection& over, Call& call) { over.detach(call); });
+  if (cancel_now) with_connection([](Connection& over, Call& call) { over.cancel(call); });
   if (request_.has_input) notify();
 }
 
@@ -179,8 +187,8 @@ Result<void> Call::receive(const wire::Frame& frame) {
     switch (frame.type) {
       case wire::Type::data: {
         const bool to_stderr = frame.stream() == wire::Stream::error_output;
-        ORKESTR_CHECK(deliver_locked(
-            {to_stderr ? Piece::Kind::error_output : Piece::Kind::output, std::string(frame.payload)}));
+        ORKESTR_CHECK(
+            deliver_locked({to_stderr ? Piece::Kind::error_output : Piece::Kind::output, std::string(frame.payload)}));
         break;
       }
       case wire::Type::credit: {
@@ -189,8 +197,9 @@ Result<void> Call::receive(const wire::Frame& frame) {
           return Error(ErrorCode::connection, fmt::format("{}: the peer sent a malformed credit frame", request_.what));
         }
         if (*amount > wire::kMaxCredit - std::min(send_window_, wire::kMaxCredit)) {
-          return Error(ErrorCode::connection, fmt::format("{}: the peer granted {} bytes on top of {}; at most {} may be open",
-                                                          request_.what, *amount, send_window_, wire::kMaxCredit));
+          return Error(ErrorCode::connection,
+                       fmt::format("{}: the peer granted {} bytes on top of {}; at most {} may be open", request_.what,
+                                   *amount, send_window_, wire::kMaxCredit));
         }
         send_window_ += *amount;
         break;
@@ -218,8 +227,8 @@ Result<void> Call::receive(const wire::Frame& frame) {
         break;
       }
       default:
-        return Error(ErrorCode::connection, fmt::format("{}: the peer sent a {} frame inside an operation", request_.what,
-                                                        wire::to_string(frame.type)));
+        return Error(ErrorCode::connection, fmt::format("{}: the peer sent a {} frame inside an operation",
+                                                        request_.what, wire::to_string(frame.type)));
     }
   }
   notify();
@@ -235,7 +244,8 @@ Result<void> Call::deliver_locked(Piece piece) {
     }
     receive_window_ -= static_cast<std::uint32_t>(piece.data.size());
     buffered_ += piece.data.size();
-    if (!pieces_.empty() && pieces_.back().kind == piece.kind && pieces_.back().data.size() + piece.data.size() <= kPieceBytes) {
+    if (!pieces_.empty() && pieces_.back().kind == piece.kind &&
+        pieces_.back().data.size() + piece.data.size() <= kPieceBytes) {
       pieces_.back().data += piece.data;
       return {};
     }

@@ -1,8 +1,9 @@
-// One operation on a connection, as both sides of it see it: the consumer takes output and offers input from any thread; the
-// connection, on the I/O thread, delivers frames and sends what was offered. Windows bound what is in between.
+// One operation on a connection, as both sides of it see it: the consumer takes output and offers input from any
+// thread; the connection, on the I/O thread, delivers frames and sends what was offered. Windows bound what is in
+// between.
 //
-// Ownership: the connection holds a call until its final answer; a consumer holds it by CallStream or by a completion. Locks: one mutex
-// a call; hooks run without it.
+// Ownership: the connection holds a call until its final answer; a consumer holds it by CallStream or by a completion.
+// Locks: one mutex a call; hooks run without it.
 #pragma once
 
 #include <atomic>
@@ -83,9 +84,9 @@ class Call : public std::enable_shared_from_this<Call> {
 
   IoLoop& loop_;
   const CallRequest request_;
-  std::uint32_t id_ = 0;                     // written once, before opened_
-  std::weak_ptr<Connection> connection_;     // likewise
-  std::shared_ptr<void> keep_alive_;         // what must live until the answer; I/O thread
+  std::uint32_t id_ = 0;                  // written once, before opened_
+  std::weak_ptr<Connection> connection_;  // likewise
+  std::shared_ptr<void> keep_alive_;      // what must live until the answer; I/O thread
 
   std::atomic<std::int64_t> pid_{0};
 
@@ -93,8 +94,8 @@ class Call : public std::enable_shared_from_this<Call> {
   std::function<void()> hook_;
   std::deque<Piece> pieces_;
   std::optional<Error> error_;
-  std::size_t buffered_ = 0;      // bytes of output in pieces_
-  std::uint32_t unreturned_ = 0;  // taken, not yet given back as credit
+  std::size_t buffered_ = 0;                             // bytes of output in pieces_
+  std::uint32_t unreturned_ = 0;                         // taken, not yet given back as credit
   std::uint32_t receive_window_ = wire::kInitialCredit;  // what the peer may still send
   std::uint32_t send_window_ = wire::kInitialCredit;     // what we may still send
   bool opened_ = false;

@@ -38,7 +38,8 @@ std::optional<Result<StreamItem>> CallStream::take() {
   switch (piece.kind) {
     case Call::Piece::Kind::output:
     case Call::Piece::Kind::error_output:
-      item.stream = piece.kind == Call::Piece::Kind::output ? OutputStream::standard_output : OutputStream::standard_error;
+      item.stream =
+          piece.kind == Call::Piece::Kind::output ? OutputStream::standard_output : OutputStream::standard_error;
       item.data = std::move(piece.data);
       return Result<StreamItem>(std::move(item));
     case Call::Piece::Kind::progress:

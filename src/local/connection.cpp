@@ -52,14 +52,16 @@ Connection::~Connection() {
 }
 
 void Connection::open(const std::shared_ptr<Call>& call, std::shared_ptr<void> keep_alive) {
-  if (call->abandoned()) return call->fail(Error(ErrorCode::cancelled, call->request().what + ": dropped before it began"));
+  if (call->abandoned())
+    return call->fail(Error(ErrorCode::cancelled, call->request().what + ": dropped before it began"));
   if (call->cancel_asked()) {
     return call->fail(Error(ErrorCode::cancelled, call->request().what + ": cancelled before it began"));
   }
   if (calls_.size() >= kMaxCalls && call->request().type != wire::Type::terminate) {
-    return call->fail(Error(ErrorCode::rate_limited,
-                            fmt::format("{}: {} operations are open on this sandbox already; wait for some of them to end",
-                                        call->request().what, calls_.size())));
+    return call->fail(
+        Error(ErrorCode::rate_limited,
+              fmt::format("{}: {} operations are open on this sandbox already; wait for some of them to end",
+                          call->request().what, calls_.size())));
   }
   const std::uint32_t id = next_id_++;
   calls_.emplace(id, call);
@@ -140,8 +142,9 @@ Result<void> Connection::deliver(const wire::Frame& frame) {
     return message.to_error().with_context("the supervisor ended the connection");
   }
   if (frame.id == 0 || frame.id >= next_id_) {
-    return Error(ErrorCode::connection, fmt::format("the supervisor sent a {} frame for operation {}, which was never opened",
-                                                    wire::to_string(frame.type), frame.id));
+    return Error(ErrorCode::connection,
+                 fmt::format("the supervisor sent a {} frame for operation {}, which was never opened",
+                             wire::to_string(frame.type), frame.id));
   }
   auto found = calls_.find(frame.id);
   if (found == calls_.end()) return {};  // crossed with our detach or cancel

@@ -1,7 +1,8 @@
-// One connection to a supervisor: a socket and a channel on the I/O thread's reactor, and the table of calls that are open on it.
+// One connection to a supervisor: a socket and a channel on the I/O thread's reactor, and the table of calls that are
+// open on it.
 //
-// Belongs to the I/O thread entirely. Held by its owner (a Link or a Launch); the reactor's handlers hold it weakly. When it is lost, for
-// whatever reason but close(), the owner gets the reason and all calls that had no answer, once.
+// Belongs to the I/O thread entirely. Held by its owner (a Link or a Launch); the reactor's handlers hold it weakly.
+// When it is lost, for whatever reason but close(), the owner gets the reason and all calls that had no answer, once.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                                     LostHandler on_lost);
   ~Connection();
 
-  // Sends the request. `keep_alive` is held until the answer. A connection with kMaxOperations open calls refuses (rate_limited).
+  // Sends the request. `keep_alive` is held until the answer. A connection with kMaxOperations open calls refuses
+  // (rate_limited).
   void open(const std::shared_ptr<Call>& call, std::shared_ptr<void> keep_alive);
   void cancel(Call& call);
   void detach(Call& call);
@@ -41,7 +43,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void set_on_lost(LostHandler on_lost) { on_lost_ = std::move(on_lost); }
   bool established() const { return channel_.established(); }
   bool closed() const { return !socket_; }
-  std::size_t open_calls() const { return calls_.size(); }
   // Shuts the socket, also for copies that a forked child holds. Calls without an answer are returned.
   std::vector<std::shared_ptr<Call>> close();
 

@@ -1,5 +1,5 @@
-// The descriptors that the I/O thread has open, in a form that a forked child can close without a lock: the thread that would
-// know them in order does not exist there, and may have held any mutex at the moment of the fork.
+// The descriptors that the I/O thread has open, in a form that a forked child can close without a lock: the thread that
+// would know them in order does not exist there, and may have held any mutex at the moment of the fork.
 #pragma once
 
 #include <unistd.h>
@@ -11,7 +11,8 @@ namespace orkestr::local {
 
 class ForkLedger {
  public:
-  // Beyond the capacity a descriptor is not remembered: it stays open in a forked child until that ends or executes something.
+  // Beyond the capacity a descriptor is not remembered: it stays open in a forked child until that ends or executes
+  // something.
   void add(int fd) noexcept {
     for (auto& slot : slots_) {
       int empty = 0;

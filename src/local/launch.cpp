@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include "base/build_stamp.hpp"
-#include "base/build_stamp.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "orkestr/version.hpp"
@@ -95,7 +94,8 @@ void Launch::made(const std::string& payload) {
   auto record = registry::Record::from_json(message->record);
   if (!record) return finish(record.error());
   if (record->id != sandbox_id_) {
-    return finish(vm_error(stage_, fmt::format("the supervisor was asked for sandbox {} and made {}", sandbox_id_, record->id)));
+    return finish(
+        vm_error(stage_, fmt::format("the supervisor was asked for sandbox {} and made {}", sandbox_id_, record->id)));
   }
   CallRequest request;
   request.type = wire::Type::acknowledge;
@@ -126,7 +126,8 @@ void Launch::cancel() {
 
 Error Launch::explain_loss(const Error& reason) {
   if (connection_ && connection_->established()) {
-    return vm_error(stage_, fmt::format("create sandbox: the supervisor ended during '{}' ({})", stage_, reason.message()));
+    return vm_error(stage_,
+                    fmt::format("create sandbox: the supervisor ended during '{}' ({})", stage_, reason.message()));
   }
   // It never spoke: its first process tells by its exit code whether it could begin at all.
   auto status = supervisor_.child.wait(base::Deadline::after(kExitPatience));

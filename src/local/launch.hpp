@@ -1,6 +1,6 @@
-// Making one sandbox: the supervisor process is started in the caller's thread, the conversation with it runs on the I/O thread:
-// start → progress… → result → acknowledge. Until acknowledge the supervisor ends its sandbox when the connection goes; so dropping a
-// launch leaves nothing behind.
+// Making one sandbox: the supervisor process is started in the caller's thread, the conversation with it runs on the
+// I/O thread: start → progress… → result → acknowledge. Until acknowledge the supervisor ends its sandbox when the
+// connection goes; so dropping a launch leaves nothing behind.
 #pragma once
 
 #include <memory>
@@ -32,8 +32,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
     std::shared_ptr<Link> link;
   };
 
-  Launch(IoLoop& loop, ForkLedger& ledger, StartedSupervisor supervisor, wire::StartRequest request, std::string sandbox_id,
-         Completion<Made> done);
+  Launch(IoLoop& loop, ForkLedger& ledger, StartedSupervisor supervisor, wire::StartRequest request,
+         std::string sandbox_id, Completion<Made> done);
 
   // I/O thread.
   void begin();

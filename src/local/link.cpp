@@ -69,7 +69,8 @@ Error Link::explain_refusal(const Error& reason) const {
   auto entry = registry::inspect(sandboxes_dir_, id_);
   if (!entry) return entry.error();
   if (!entry->record.ended()) return reason;
-  return Error(ErrorCode::not_ready, fmt::format("sandbox {} has ended ({}); create another one", id_, why_it_ended(entry->record)));
+  return Error(ErrorCode::not_ready,
+               fmt::format("sandbox {} has ended ({}); create another one", id_, why_it_ended(entry->record)));
 }
 
 void Link::lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans) {
@@ -87,9 +88,10 @@ void Link::lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans)
 
 void Link::explain(const Error& reason, const std::vector<std::shared_ptr<Call>>& orphans) {
   if (orphans.empty()) return;
-  Error error(ErrorCode::connection, fmt::format("the connection to sandbox {} was lost ({}); the sandbox lives on: look at what "
-                                                 "the operation did, then repeat it",
-                                                 id_, reason.message()));
+  Error error(ErrorCode::connection,
+              fmt::format("the connection to sandbox {} was lost ({}); the sandbox lives on: look at what "
+                          "the operation did, then repeat it",
+                          id_, reason.message()));
   if (!held()) {
     auto entry = registry::inspect(sandboxes_dir_, id_);
     if (!entry) {
@@ -97,7 +99,8 @@ void Link::explain(const Error& reason, const std::vector<std::shared_ptr<Call>>
     } else if (entry->record.status == "failed") {
       ErrorDetails details;
       details.stage = "running";
-      error = Error(ErrorCode::vm_failed, fmt::format("sandbox {} ended: {}", id_, why_it_ended(entry->record)), details);
+      error =
+          Error(ErrorCode::vm_failed, fmt::format("sandbox {} ended: {}", id_, why_it_ended(entry->record)), details);
     } else if (entry->record.ended()) {
       error = Error(ErrorCode::not_ready, fmt::format("sandbox {} ended: {}", id_, why_it_ended(entry->record)));
     }

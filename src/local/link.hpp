@@ -1,7 +1,8 @@
-// How one client reaches one sandbox: at most one connection, made at the first call, made anew when it was lost and the sandbox lives.
-// When it was lost and the sandbox does not, the registry says why, and every waiting call is told.
+// How one client reaches one sandbox: at most one connection, made at the first call, made anew when it was lost and
+// the sandbox lives. When it was lost and the sandbox does not, the registry says why, and every waiting call is told.
 //
-// Belongs to the I/O thread; only the constants are read elsewhere. Held by its session and by every call that waits for an answer.
+// Belongs to the I/O thread; only the constants are read elsewhere. Held by its session and by every call that waits
+// for an answer.
 #pragma once
 
 #include <functional>
@@ -60,10 +61,10 @@ class Link : public std::enable_shared_from_this<Link> {
   const std::string sandboxes_dir_;
   const std::string id_;
   std::shared_ptr<Connection> connection_;
-  base::UniqueFd lock_;                           // of the sandbox: it answers also after the file is gone
-  bool explaining_ = false;                       // between the loss of a connection and knowing why
-  std::vector<std::shared_ptr<Call>> waiting_;    // submitted meanwhile
-  std::vector<std::shared_ptr<Call>> orphans_;    // had no answer when it was lost
+  base::UniqueFd lock_;                         // of the sandbox: it answers also after the file is gone
+  bool explaining_ = false;                     // between the loss of a connection and knowing why
+  std::vector<std::shared_ptr<Call>> waiting_;  // submitted meanwhile
+  std::vector<std::shared_ptr<Call>> orphans_;  // had no answer when it was lost
   std::vector<std::weak_ptr<Terminating>> terminating_;
 };
 

@@ -54,7 +54,8 @@ Result<std::string> forced_accelerator() {
   const char* forced = std::getenv("ORKESTR_ACCEL");
   const std::string value = forced != nullptr ? forced : "";
   if (value.empty() || value == "kvm" || value == "tcg") return value;
-  return Error(ErrorCode::invalid_argument, fmt::format("ORKESTR_ACCEL is '{}'; allowed are kvm, tcg, or unset", value));
+  return Error(ErrorCode::invalid_argument,
+               fmt::format("ORKESTR_ACCEL is '{}'; allowed are kvm, tcg, or unset", value));
 }
 
 bool matches(const registry::Record& record, const ListOptions& options) {
@@ -91,10 +92,12 @@ void prune(std::vector<std::weak_ptr<T>>& list) {
 
 }  // namespace
 
-LocalBackend::LocalBackend(std::shared_ptr<IoLoop> loop) : loop_(std::move(loop)), shared_(std::make_shared<Shared>()) {}
+LocalBackend::LocalBackend(std::shared_ptr<IoLoop> loop)
+    : loop_(std::move(loop)), shared_(std::make_shared<Shared>()) {}
 
 std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Shared>& shared,
-                                                        const std::shared_ptr<IoLoop>& loop, std::shared_ptr<Link> link) {
+                                                        const std::shared_ptr<IoLoop>& loop,
+                                                        std::shared_ptr<Link> link) {
   std::lock_guard lock(shared->mutex);
   std::erase_if(shared->sessions, [](const auto& entry) { return entry.second.expired(); });
   auto& slot = shared->sessions[link->sandboxes_dir() + "/" + link->id()];
@@ -111,8 +114,8 @@ Result<std::shared_ptr<Launch>> LocalBackend::prepare(CreateOptions options, Com
   ORKESTR_TRY(const auto libexec, find_libexec());
   wire::StartRequest request;
   ORKESTR_TRY(request.accelerator, forced_accelerator());
-  ORKESTR_TRY(const auto files, image::open_template(places.cache_search, options.template_name, libexec + "/orkestr-agent",
-                                                     places.cache_dir));
+  ORKESTR_TRY(const auto files, image::open_template(places.cache_search, options.template_name,
+                                                     libexec + "/orkestr-agent", places.cache_dir));
   ORKESTR_TRY(request.sandboxes_dir, registry::prepare_state_directory(places.state_dir));
   const std::string stamps = places.state_dir + "/stamps";
   ORKESTR_CHECK(image::verify_template(files, stamps));
@@ -139,7 +142,8 @@ Result<std::shared_ptr<Launch>> LocalBackend::prepare(CreateOptions options, Com
 
 CancelFunction LocalBackend::create(CreateOptions options, Completion<OpenedSandbox> done) {
   auto shared_done = std::make_shared<Completion<OpenedSandbox>>(std::move(done));
-  auto launch = prepare(std::move(options), [shared_done](Result<OpenedSandbox> opened) { (*shared_done)(std::move(opened)); });
+  auto launch =
+      prepare(std::move(options), [shared_done](Result<OpenedSandbox> opened) { (*shared_done)(std::move(opened)); });
   if (!launch) {
     (*shared_done)(launch.error());
     return [] {};

@@ -1,8 +1,8 @@
 // Sandboxes of this machine: each has a supervisor process, found through the state directory (registry/registry.hpp).
 //
-// What runs where. create() reads the environment, opens the template and starts the supervisor in the caller's thread; the wait for the
-// machine is on the I/O thread. get() and list() read the state directory in the caller's thread: a list of a thousand sandboxes takes
-// some 20 ms, which would stand in the way of everybody's output on the I/O thread.
+// What runs where. create() reads the environment, opens the template and starts the supervisor in the caller's thread;
+// the wait for the machine is on the I/O thread. get() and list() read the state directory in the caller's thread: a
+// list of a thousand sandboxes takes some 20 ms, which would stand in the way of everybody's output on the I/O thread.
 #pragma once
 
 #include <map>
@@ -38,8 +38,8 @@ class LocalBackend final : public Backend {
     std::vector<std::weak_ptr<Link>> links;
     std::vector<std::weak_ptr<Launch>> launches;
   };
-  static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,
-                                                   std::shared_ptr<Link> link);
+  static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared,
+                                                   const std::shared_ptr<IoLoop>& loop, std::shared_ptr<Link> link);
 
   Result<std::shared_ptr<Launch>> prepare(CreateOptions options, Completion<OpenedSandbox> done);
   Result<OpenedSandbox> open_existing(const std::string& sandbox_id);

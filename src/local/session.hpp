@@ -1,4 +1,5 @@
-// One sandbox of this machine, as one client reaches it: turns requests into calls on the sandbox's link, and answers into values.
+// One sandbox of this machine, as one client reaches it: turns requests into calls on the sandbox's link, and answers
+// into values.
 //
 // Thread safety: any thread. The link it holds belongs to the I/O thread and is dropped there.
 #pragma once

@@ -50,11 +50,12 @@ Result<std::string> find_libexec() {
   }
   ErrorDetails details;
   details.stage = "find helpers";
-  return Error(ErrorCode::vm_failed,
-               fmt::format("the programs orkestr-supervisor and orkestr-agent were not found in {}; install them beside the "
-                           "library, or set ORKESTR_LIBEXEC to their directory",
-                           looked),
-               details);
+  return Error(
+      ErrorCode::vm_failed,
+      fmt::format("the programs orkestr-supervisor and orkestr-agent were not found in {}; install them beside the "
+                  "library, or set ORKESTR_LIBEXEC to their directory",
+                  looked),
+      details);
 }
 
 }  // namespace orkestr::local

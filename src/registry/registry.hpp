@@ -51,8 +51,8 @@ class OwnedDirectory {
   Result<base::UniqueFd> lock_for_qemu() const;
   Result<void> write_record(const Record& record) const;
   Result<void> end_transition();  // releases byte 2: the sandbox is up
-  // Final record, then socket and lock file are removed. Called when QEMU is gone. Byte 0 stays held as long as this object lives, so that
-  // who waits on the lock learns that the supervisor itself is gone, not only its files.
+  // Final record, then socket and lock file are removed. Called when QEMU is gone. Byte 0 stays held as long as this
+  // object lives, so that who waits on the lock learns that the supervisor itself is gone, not only its files.
   Result<void> finish(const Record& record);
 
  private:

@@ -14,6 +14,13 @@ void replace_all(std::string& text, std::string_view what, std::string_view with
   }
 }
 
+// For use between single quotes of a shell.
+std::string escape_quotes(std::string_view text) {
+  std::string escaped(text);
+  replace_all(escaped, "'", "'\\''");
+  return escaped;
+}
+
 bool is_plain_word(std::string_view word) {
   constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
   return !word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos;
@@ -57,14 +64,16 @@ bool is_control(std::string_view character) {
 }  // namespace
 
 std::string mask(std::string_view text, const std::vector<const wire::EnvList*>& environments) {
-  std::vector<std::string_view> secrets;
+  std::vector<std::string> secrets;
   for (const wire::EnvList* environment : environments) {
     for (const auto& [name, value] : *environment) {
-      if (value.size() >= kMinSecretBytes) secrets.emplace_back(value);
+      if (value.size() < kMinSecretBytes) continue;
+      secrets.push_back(value);
+      if (value.find('\'') != std::string::npos) secrets.push_back(escape_quotes(value));  // as command_line() shows it
     }
   }
   // A secret that contains another must go first, or its remainder would show.
-  std::sort(secrets.begin(), secrets.end(), [](auto a, auto b) { return a.size() > b.size(); });
+  std::sort(secrets.begin(), secrets.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
   std::string masked(text);
   for (const std::string_view secret : secrets) replace_all(masked, secret, kStars);
   if (masked.size() > kMaxLoggedBytes) {
@@ -85,9 +94,7 @@ std::string command_line(const std::vector<std::string>& argv) {
       line += word;
       continue;
     }
-    std::string quoted = word;
-    replace_all(quoted, "'", "'\\''");
-    line += '\'' + quoted + '\'';
+    line += '\'' + escape_quotes(word) + '\'';
   }
   return line;
 }

@@ -52,7 +52,6 @@ class Relay {
   Result<void> listen(base::UniqueFd listener);
   void answer(ClientId client, wire::OutFrame frame);
   void answer_error(ClientId client, std::uint32_t id, const Error& error);
-  std::size_t client_count() const { return clients_.size(); }
 
   // Takes the place of an earlier guest, which is disconnected.
   void attach_guest(base::UniqueFd socket);

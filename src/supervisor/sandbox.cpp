@@ -129,6 +129,7 @@ void Sandbox::on_start(Request from, std::string_view payload) {
   if (from.client != creator_ || start_request_) {
     return refuse(Error(ErrorCode::not_permitted, "this supervisor has its sandbox already"));
   }
+  if (ending_) return refuse(Error(ErrorCode::not_ready, "this supervisor is ending: the request came too late"));
   if (library_stamp_ != base::kBuildStamp) {
     return refuse(Error(ErrorCode::internal,
                         fmt::format("the library is build {}, its helper orkestr-supervisor is build {}; install both "
@@ -247,12 +248,14 @@ awaitable<Result<void>> Sandbox::try_boot(const wire::StartRequest& request, boo
   config.uid_lock_path = request.uid_lock_file;
 
   progress("boot", fmt::format("starting the virtual machine ({})", accelerator->name));
-  guest_loss_.reset();
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
   auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(std::chrono::seconds(30)));
   if (!vm) co_return vm.error();
   vm_ = std::move(*vm);
   record_.jail = vm_->jail_report().to_string();
+  // Only now: the end of an earlier attempt's channel may have been noticed while this one started. From here on it is
+  // closed and reports no more.
+  guest_loss_.reset();
   relay_.attach_guest(vm_->take_agent_channel());
 
   worth_a_retry = true;

@@ -80,7 +80,7 @@ MachineConfig machine_of(const VmConfig& config, std::string qemu) {
 }  // namespace
 
 struct Vm::State {
-  State(const asio::any_io_executor& executor) : pidfd(executor) {}
+  explicit State(const asio::any_io_executor& executor) : pidfd(executor) {}
 
   // In the order of start(); undone backwards.
   std::optional<UidLease> uid;

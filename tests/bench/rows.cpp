@@ -238,8 +238,9 @@ class Bench {
     ORKESTR_TRY(auto places, base::find_places());
     ORKESTR_TRY(auto files, image::open_template(places.cache_search, plan_.template_name, "", places.cache_dir));
     std::string root = fs::temp_directory_path() / fmt::format("orkestr-bench-{}", getpid());
-    ORKESTR_TRY(auto unpacked, base::run_child({{"fsck.erofs", "--extract=" + root, files.base_image}},
-                                               base::Deadline::after(std::chrono::minutes(5))));
+    base::ChildOptions unpack;
+    unpack.argv = {"fsck.erofs", "--extract=" + root, files.base_image};
+    ORKESTR_TRY(auto unpacked, base::run_child(unpack, base::Deadline::after(std::chrono::minutes(5))));
     if (!unpacked.status.success()) return wrong("fsck.erofs --extract: " + unpacked.output);
     base::ChildOptions python;
     python.argv = {root + "/usr/local/bin/python3.12", "-c", kScript};

@@ -15,7 +15,7 @@ DETAILS = {
     b"", "stderr_bytes": b"", "host": "", "port": 0, "rule": "", "stage": "", "console_tail": "",
 }  # fmt: skip
 
-# API.md: class, codes, published status code.
+# Class, codes, published status code.
 TABLE = [
     ("AuthError", ["unauthorized", "forbidden"], 401),
     ("RateLimitError", ["rate_limited"], 429),

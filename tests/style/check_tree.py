@@ -11,7 +11,9 @@ CODE = {".hpp", ".cpp", ".h", ".c", ".py", ".sh", ".cmake"}
 
 
 def tracked() -> list[pathlib.Path]:
-    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    out = subprocess.run(  # (safe.directory: root may test a checkout that belongs to somebody else)
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True).stdout
     return [ROOT / line for line in out.splitlines() if (ROOT / line).is_file()]
 
 

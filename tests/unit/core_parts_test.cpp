@@ -10,8 +10,8 @@
 
 #include "core/choose_backend.hpp"
 #include "core/create.hpp"
-#include "core/io_thread.hpp"
 #include "core/handles.hpp"
+#include "core/io_thread.hpp"
 #include "core/output_cap.hpp"
 #include "core/submit.hpp"
 #include "orkestr/orkestr.hpp"
@@ -43,8 +43,8 @@ TEST_CASE("every name of an enumeration parses back") {
   for (auto v : {Network::off, Network::restricted, Network::open}) CHECK(parse_network(to_string(v)).value() == v);
   for (auto v : {Size::small, Size::medium, Size::large}) CHECK(parse_size(to_string(v)).value() == v);
   for (auto v : {OnTimeout::kill, OnTimeout::pause}) CHECK(parse_on_timeout(to_string(v)).value() == v);
-  for (auto v : {Status::starting, Status::running, Status::pausing, Status::paused, Status::resuming, Status::terminated,
-                 Status::failed}) {
+  for (auto v : {Status::starting, Status::running, Status::pausing, Status::paused, Status::resuming,
+                 Status::terminated, Status::failed}) {
     CHECK(parse_status(to_string(v)).value() == v);
   }
   CHECK(parse_size("huge").error().message() == "size is 'huge'; allowed are small, medium, large");
@@ -86,10 +86,11 @@ TEST_CASE("the last handle may go on the I/O thread itself") {
     std::promise<void> gone;
     auto future = gone.get_future();
     auto last = std::make_shared<std::unique_ptr<Client>>(std::move(client));
-    REQUIRE(thread.post([last = std::move(last), gone = std::make_shared<std::promise<void>>(std::move(gone))]() mutable {
-      last.reset();
-      gone->set_value();
-    }));
+    REQUIRE(
+        thread.post([last = std::move(last), gone = std::make_shared<std::promise<void>>(std::move(gone))]() mutable {
+          last.reset();
+          gone->set_value();
+        }));
     CHECK(future.wait_for(5s) == std::future_status::ready);
   }
 }
@@ -100,6 +101,8 @@ TEST_CASE("which backend is chosen") {
   CHECK(kind().value() == BackendKind::local);
   CHECK(kind({BackendKind::remote, {}, {}, 30s}).value() == BackendKind::remote);
   CHECK(kind({BackendKind::automatic, "key", {}, 30s}).value() == BackendKind::remote);
+  CHECK(kind({BackendKind::local, {}, {}, 30s}).value() == BackendKind::local);
+  CHECK(kind({BackendKind::local, "key", {}, 30s}).error().code() == ErrorCode::invalid_argument);
   ::setenv("ORKESTR_API_KEY", "k", 1);
   CHECK(kind().value() == BackendKind::remote);
   ::setenv("ORKESTR_BACKEND", "local", 1);
@@ -132,8 +135,12 @@ struct FullHost final : Backend {
     }
     return [] {};
   }
-  CancelFunction get(std::string, Completion<OpenedSandbox>) override { return [] {}; }
-  CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override { return [] {}; }
+  CancelFunction get(std::string, Completion<OpenedSandbox>) override {
+    return [] {};
+  }
+  CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override {
+    return [] {};
+  }
   void shut_down() override {}
   void close_descriptors_after_fork() noexcept override {}
 };

@@ -1,5 +1,6 @@
-// Every refusal of an argument, its text held by tests/golden/errors.txt: argument, value, what is allowed, what to do. Each line there
-// is "CASE: CODE: MESSAGE". ORKESTR_UPDATE_GOLDEN=1 rewrites the file; read the difference before committing it.
+// Every refusal of an argument, its text held by tests/golden/errors.txt: argument, value, what is allowed, what to do.
+// Each line there is "CASE: CODE: MESSAGE". ORKESTR_UPDATE_GOLDEN=1 rewrites the file; read the difference before
+// committing it.
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
@@ -39,7 +40,9 @@ std::optional<Error> exec(const std::function<void(ExecOptions&)>& change, const
   return error_in(core::shell_command(line, options));
 }
 
-std::optional<Error> argv(std::vector<std::string> values) { return error_in(core::plain_command(std::move(values), {})); }
+std::optional<Error> argv(std::vector<std::string> values) {
+  return error_in(core::plain_command(std::move(values), {}));
+}
 
 void nothing(ExecOptions&) {}
 
@@ -167,7 +170,8 @@ TEST_CASE("every refusal has the text that tests/golden/errors.txt holds") {
     for (const auto& refusal : group) {
       CAPTURE(refusal.name);
       REQUIRE(refusal.error);
-      text += refusal.name + ": " + std::string(to_string(refusal.error->code())) + ": " + refusal.error->message() + "\n";
+      text +=
+          refusal.name + ": " + std::string(to_string(refusal.error->code())) + ": " + refusal.error->message() + "\n";
       // One line, printable, short enough to read, whatever was in the value.
       CHECK(refusal.error->message().find_first_of("\n\x1b") == std::string::npos);
       CHECK(refusal.error->message().size() < 300);

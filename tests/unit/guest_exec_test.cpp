@@ -293,6 +293,16 @@ TEST_CASE_FIXTURE(Fixture, "a cancelled command whose reader grants nothing stil
   CHECK(client.wait(id).exit().cancelled);
 }
 
+TEST_CASE_FIXTURE(Fixture, "cancelled while its timeout ends it, and nobody reads: it still answers") {
+  client.grant(false);
+  auto request = shell_request("trap '' TERM; yes");
+  request.timeout_ms = 300;
+  const auto id = client.open(wire::Type::exec, request.encode());
+  client.read_for(milliseconds(800));  // the timeout has passed, the SIGKILL has not
+  client.cancel(id);
+  CHECK(client.wait(id).exit().timed_out);
+}
+
 TEST_CASE_FIXTURE(Fixture, "no output without credit, and all of it with") {
   client.grant(false);
   const auto id = client.open(wire::Type::exec, shell_request("head -c 1500000 /dev/zero; echo end >&2").encode());

@@ -195,6 +195,19 @@ TEST_CASE_FIXTURE(Fixture, "a cut upload changes nothing and leaves nothing") {
   CHECK(entries() == 1);
 }
 
+// The last data and the cancel arrive in one turn of the agent. Two answers would end the sandbox.
+TEST_CASE_FIXTURE(Fixture, "an upload that is cancelled as it ends is answered once") {
+  const auto id = client.open(wire::Type::file_write, path_request(dir / "file").encode());
+  client.read_for(milliseconds(50));
+  ::kill(client.agent_pid(), SIGSTOP);
+  client.send(wire::data_frame(id, wire::Stream::input, "whole", true));
+  client.cancel(id);
+  ::kill(client.agent_pid(), SIGCONT);
+  Answer& answer = client.wait(id);
+  client.read_for(milliseconds(50));
+  CHECK(answer.result.has_value() != answer.error.has_value());
+}
+
 TEST_CASE_FIXTURE(Fixture, "a cancelled download ends with an error") {
   REQUIRE(client.write_file(dir / "file", std::string(5'000'000, 'x')).result);
   client.grant(false);

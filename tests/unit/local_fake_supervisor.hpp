@@ -1,5 +1,6 @@
-// A scripted supervisor in this process, for tests of the library's side: a sandbox's directory with its locks and socket, a thread
-// for each connection, and a script that sees every frame. It keeps to the protocol unless the script does not.
+// A scripted supervisor in this process, for tests of the library's side: a sandbox's directory with its locks and
+// socket, a thread for each connection, and a script that sees every frame. It keeps to the protocol unless the script
+// does not.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -46,7 +47,9 @@ class Peer {
     flush();
   }
   void output(std::uint32_t id, std::string_view bytes) { send(wire::data_frame(id, wire::Stream::output, bytes)); }
-  void result(std::uint32_t id, std::string_view payload = {}) { send(wire::OutFrame(wire::Type::result, id, payload)); }
+  void result(std::uint32_t id, std::string_view payload = {}) {
+    send(wire::OutFrame(wire::Type::result, id, payload));
+  }
   void exit(std::uint32_t id, wire::ExecExit exit = {}) { result(id, exit.encode()); }
   void error(std::uint32_t id, const Error& error) {
     send(wire::OutFrame(wire::Type::error, id, wire::ErrorMessage::from(error).encode()));

@@ -148,9 +148,9 @@ TEST_CASE("a supervisor that refuses to begin is told by its exit code") {
   auto thread = must(core::IoThread::create());
   local::ForkLedger ledger;
   std::promise<Made> answer;
-  auto launch = std::make_shared<local::Launch>(*thread, ledger, must(local::start_supervisor(program)), wire::StartRequest{},
-                                                base::make_sandbox_id(),
-                                                [&](Made made) { answer.set_value(std::move(made)); });
+  auto launch =
+      std::make_shared<local::Launch>(*thread, ledger, must(local::start_supervisor(program)), wire::StartRequest{},
+                                      base::make_sandbox_id(), [&](Made made) { answer.set_value(std::move(made)); });
   REQUIRE(thread->post([launch] { launch->begin(); }));
   auto made = answer.get_future().get();
   launch.reset();

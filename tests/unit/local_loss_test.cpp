@@ -67,8 +67,11 @@ TEST_CASE("violations of the protocol end the connection and are named") {
     if (line == "credit") peer.send(wire::credit_frame(frame.id, wire::kMaxCredit), wire::Lane::control);
     if (line == "true") peer.exit(frame.id);
   });
-  for (const auto& [line, text] : std::vector<std::pair<std::string, std::string>>{
-           {"wrong id", "never opened"}, {"flood", "window"}, {"wrong type", "exec"}, {"garbage", ""}, {"credit", "granted"}}) {
+  for (const auto& [line, text] : std::vector<std::pair<std::string, std::string>>{{"wrong id", "never opened"},
+                                                                                   {"flood", "window"},
+                                                                                   {"wrong type", "exec"},
+                                                                                   {"garbage", ""},
+                                                                                   {"credit", "granted"}}) {
     CAPTURE(line);
     // The consumer of a flood must be slow for the window to fill: a stream that is not read.
     if (line == "flood") {

@@ -1,5 +1,5 @@
-// The library against a scripted supervisor, through the public interface: what a person sees when the other side behaves, and
-// when it does not.
+// The library against a scripted supervisor, through the public interface: what a person sees when the other side
+// behaves, and when it does not.
 #include <doctest/doctest.h>
 #include <malloc.h>
 #include <poll.h>

@@ -14,6 +14,12 @@ TEST_CASE("masking: values of environments disappear, longer ones first, short o
   CHECK(supervisor::mask("nothing here", {&outer}) == "nothing here");
 }
 
+TEST_CASE("masking: a secret that command_line() had to quote does not show") {
+  const wire::EnvList env = {{"PASSWORD", "it's secret"}};
+  const std::string line = supervisor::command_line({"login", "it's secret"});
+  CHECK(supervisor::mask(line, {&env}) == "login '***'");
+}
+
 TEST_CASE("masking: the length is capped, never inside a character") {
   std::string text;
   while (text.size() < 5000) text += "\u00e4";

@@ -177,7 +177,7 @@ class Files:
         """Creates or replaces a file, and missing parent directories. Text is written as UTF-8, bytes as they are.
 
         Args:
-            mode: permission bits, 0 to 0o7777.
+            mode: permission bits, 1 to 0o777.
 
         Raises: :class:`NotPermitted`, :class:`IsADirectory`.
         """

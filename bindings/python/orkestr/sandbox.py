@@ -84,7 +84,7 @@ class Sandbox:
             auto_resume, preview_auth: of the service.
             env: environment of every command; names ``[A-Za-z_][A-Za-z0-9_]*``, 64 KiB in all.
             metadata: yours, for :meth:`list`; at most 64 entries, 16 KiB in all.
-            region: of the service.
+            region: of the service; a local sandbox has none.
             allow_domains: replaces the list of ``network="restricted"``.
             volume, snapshot: not in this version.
             api_key: of the service; chooses the remote backend.
@@ -193,7 +193,8 @@ class Sandbox:
         """
         if check.flag("background", background):
             raise NotSupported(
-                "exec(background=True) is not in this version; start it with 'command &' or use exec_stream()"
+                f"background=True is not there yet: the {self.backend} backend of orkestr {_core.__version__} does not "
+                "have it; end the command line with ' &', or use exec_stream()"
             )
         return self._run(check.text("command", command), _exec_arguments(cwd, env, timeout_seconds))
 
@@ -349,6 +350,21 @@ class Sandbox:
     @property
     def node_id(self) -> str | None:
         return self._info()["node_id"] or None
+
+    @property
+    def paused_expires_at(self) -> datetime | None:
+        """When a paused sandbox is given up; None as long as there is no pausing."""
+        return None
+
+    @property
+    def preview_auth(self) -> bool:
+        """Whether its preview URLs ask for a token; a local sandbox has no preview URLs."""
+        return False
+
+    @property
+    def preview_auth_token(self) -> str | None:
+        """That token; None where there is none."""
+        return None
 
     @property
     def backend(self) -> str:
