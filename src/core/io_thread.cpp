@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <system_error>
+
 #include "base/try.hpp"
 
 namespace orkestr::core {
@@ -27,21 +29,26 @@ bool IoThread::post(std::function<void()> task) {
   if (forked()) return false;  // before the mutex, which another thread may have held at the fork
   std::lock_guard lock(mutex_);
   if (closed_) return false;
-  if (!thread_.joinable()) start_locked();
+  if (!thread_.joinable() && !start_locked()) return false;
   reactor_->post(std::move(task));
   return true;
 }
 
-void IoThread::start_locked() {
+bool IoThread::start_locked() {
   // A new thread inherits the mask: the embedder's signals must find the embedder's threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([self = shared_from_this()] {
-    pthread_setname_np(pthread_self(), "orkestr-io");
-    self->reactor_->run();
-  });
+  try {
+    thread_ = std::thread([self = shared_from_this()] {
+      self->thread_id_ = std::this_thread::get_id();
+      pthread_setname_np(pthread_self(), "orkestr-io");
+      self->reactor_->run();
+    });
+  } catch (const std::system_error&) {  // no more threads for this user
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread_.joinable();
 }
 
 void IoThread::close(const std::function<void()>& last) {
@@ -65,7 +72,7 @@ void IoThread::close(const std::function<void()>& last) {
     return;
   }
   // On the I/O thread itself the task above runs as soon as this one returns; the thread cannot join itself.
-  if (thread_.get_id() == std::this_thread::get_id()) return;
+  if (thread_id_ == std::this_thread::get_id()) return;
   std::lock_guard lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
 }

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -33,7 +34,7 @@ class IoThread final : public IoLoop, public std::enable_shared_from_this<IoThre
 
  private:
   explicit IoThread(std::unique_ptr<base::Reactor> reactor);
-  void start_locked();
+  bool start_locked();
 
   const pid_t owner_;
   std::unique_ptr<base::Reactor> reactor_;
@@ -41,6 +42,7 @@ class IoThread final : public IoLoop, public std::enable_shared_from_this<IoThre
   bool closed_ = false;
   std::mutex join_mutex_;
   std::thread thread_;
+  std::atomic<std::thread::id> thread_id_{};  // also while another thread is joining it
 };
 
 }  // namespace orkestr::core

@@ -74,6 +74,7 @@ class Call : public std::enable_shared_from_this<Call> {
   bool waits_for_consumer() const;
   std::chrono::steady_clock::time_point last_progress{};
   base::Reactor::TimerId timer = 0;
+  bool cancel_sent = false;
 
  private:
   Result<void> deliver_locked(Piece piece);

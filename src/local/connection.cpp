@@ -67,11 +67,14 @@ void Connection::open(const std::shared_ptr<Call>& call, std::shared_ptr<void> k
   calls_.emplace(id, call);
   call->open(id, shared_from_this(), std::move(keep_alive));
   start_timer(call, call->last_progress + call->request().patience.limit);
+  // What came between the look above and the opening found nobody to tell.
+  if (call->cancel_asked()) return cancel(*call);
+  if (call->abandoned()) return detach(*call);
   flush();
 }
 
 void Connection::cancel(Call& call) {
-  if (calls_.find(call.id()) == calls_.end()) return;
+  if (calls_.find(call.id()) == calls_.end() || std::exchange(call.cancel_sent, true)) return;
   if (call.timer != 0) loop_.reactor().cancel_timer(call.timer);
   start_timer(call.shared_from_this(), std::chrono::steady_clock::now() + kCancelPatience);
   channel_.queue().drop(call.id());
@@ -219,11 +222,13 @@ void Connection::out_of_patience(const std::shared_ptr<Call>& call) {
   }
   const auto self = shared_from_this();
   const std::uint32_t id = call->id();
+  // Detached as well: nobody takes its output any more, and an operation that waits for our credit would never end.
+  channel_.queue().drop(id);
+  channel_.send(wire::OutFrame(wire::Type::cancel, id), wire::Lane::control);
+  channel_.send(wire::OutFrame(wire::Type::detach, id), wire::Lane::control);
   if (call->cancel_asked()) {
     call->fail(Error(ErrorCode::cancelled, call->request().what + ": cancelled; the sandbox did not confirm it"));
   } else {
-    channel_.queue().drop(id);
-    channel_.send(wire::OutFrame(wire::Type::cancel, id), wire::Lane::control);
     call->fail(Error(ErrorCode::connection,
                      fmt::format("{}: no {} from the sandbox within {} s; it may be overloaded or hung: try again, or "
                                  "terminate it",

@@ -154,7 +154,8 @@ CancelFunction LocalBackend::create(CreateOptions options, Completion<OpenedSand
     shared_->launches.push_back(*launch);
   }
   if (!loop_->post([launch = *launch] { launch->begin(); })) {
-    (*shared_done)(Error(ErrorCode::not_ready, "create sandbox: the client was closed; open another one"));
+    (*shared_done)(Error(ErrorCode::not_ready,
+                         "create sandbox: the client was closed, or its thread could not start; open another one"));
     return [] {};
   }
   return [weak = std::weak_ptr<Launch>(*launch)] {

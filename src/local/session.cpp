@@ -95,7 +95,9 @@ LocalSession::~LocalSession() {
 std::shared_ptr<Call> LocalSession::submit(CallRequest request) const {
   auto call = std::make_shared<Call>(*loop_, std::move(request));
   if (!loop_->post([link = link_, call] { link->submit(call); })) {
-    call->fail(Error(ErrorCode::not_ready, call->request().what + ": the client was closed; open another one"));
+    call->fail(
+        Error(ErrorCode::not_ready,
+              call->request().what + ": the client was closed, or its thread could not start; open another one"));
   }
   return call;
 }
@@ -166,8 +168,10 @@ CancelFunction LocalSession::terminate(Completion<SandboxInfo> done) {
     });
   });
   if (!posted) {
-    (*shared)(Error(ErrorCode::not_ready,
-                    fmt::format("terminate sandbox {}: the client was closed; open another one", link_->id())));
+    (*shared)(Error(
+        ErrorCode::not_ready,
+        fmt::format("terminate sandbox {}: the client was closed, or its thread could not start; open another one",
+                    link_->id())));
   }
   return [] {};  // the end of a sandbox is not taken back
 }

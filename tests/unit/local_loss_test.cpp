@@ -199,6 +199,23 @@ TEST_CASE("close() cancels what is open; what comes later is not_ready") {
   CHECK(world.sandbox.terminate().error().code() == ErrorCode::not_ready);
 }
 
+TEST_CASE("a cancel is never lost, however soon it comes") {
+  World world([](Peer& peer, const wire::Frame& frame) {
+    if (frame.type != wire::Type::cancel) return;
+    wire::ExecExit exit;
+    exit.cancelled = true;
+    peer.exit(frame.id, exit);
+  });
+  for (int i = 0; i < 300; ++i) {
+    auto pending = world.sandbox.exec_async("hangs");
+    for (volatile int spin = 0; spin < i * 50; spin = spin + 1) {
+    }
+    pending.cancel();
+    REQUIRE(pending.wait(5s));
+    CHECK(pending.get().error().code() == ErrorCode::cancelled);
+  }
+}
+
 TEST_CASE("more operations than a connection carries are refused, the others unharmed") {
   std::atomic<int> open{0};
   World world([&](Peer&, const wire::Frame& frame) {
