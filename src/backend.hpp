@@ -34,8 +34,8 @@ namespace orkestr {
 class IoLoop {
  public:
   virtual ~IoLoop() = default;
-  // Runs the task on the I/O thread, in order, starting the thread if need be. False (and the task is dropped) once the client
-  // was closed, when no thread can be had, and in a forked child.
+  // Runs the task on the I/O thread, in order, starting the thread if need be. False (and the task is dropped) once the
+  // client was closed, when no thread can be had, and in a forked child.
   virtual bool post(std::function<void()> task) = 0;
   // For descriptors and timers. I/O thread only.
   virtual base::Reactor& reactor() = 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
 #include <mutex>
 
 #include "core/command_end.hpp"
@@ -106,13 +108,32 @@ struct CommandSink {
   }
 };
 
+// A string that grows copies itself again and again, and each time into memory that must be faulted in. So the size of
+// a file that turns out to be large is asked for, beside the transfer: a hint, nothing depends on it.
+constexpr std::size_t kAskForSize = 2U << 20U;
+
 struct ReadSink {
+  std::shared_ptr<Session> session;
   std::string path;
   std::string content;
+  std::shared_ptr<std::atomic<std::uint64_t>> size_hint;
 
   void feed(Stream&) {}
   std::optional<Error> accept(const StreamItem& item) {
-    if (content.size() + item.data.size() > kMaxReadBytes) return too_long_to_read(path);
+    const std::size_t total = content.size() + item.data.size();
+    if (total > kMaxReadBytes) {
+      return Error(ErrorCode::invalid_argument,
+                   fmt::format("read {}: it is longer than {} bytes; read it in pieces with read_stream()", path,
+                               kMaxReadBytes));
+    }
+    if (total > kAskForSize && !size_hint) {
+      size_hint = std::make_shared<std::atomic<std::uint64_t>>(0);
+      session->stat_file(path, [hint = size_hint](Result<FileStat> stat) {
+        if (stat) *hint = stat->size;
+      });
+    }
+    if (size_hint && *size_hint > content.capacity())
+      content.reserve(std::min<std::uint64_t>(*size_hint, kMaxReadBytes));
     content += item.data;
     return std::nullopt;
   }
@@ -129,12 +150,6 @@ struct WriteSink {
 
 }  // namespace
 
-Error too_long_to_read(std::string_view path) {
-  return Error(
-      ErrorCode::invalid_argument,
-      fmt::format("read {}: it is longer than {} bytes; read it in pieces with read_stream()", path, kMaxReadBytes));
-}
-
 void InputFeeder::feed(Stream& stream) {
   while (offered_ < bytes_.size()) {
     const std::size_t count = stream.offer(std::string_view(bytes_).substr(offered_));
@@ -148,8 +163,10 @@ Operation<ExecResult> collect_command(std::unique_ptr<Stream> stream, ExecOption
   return Collector<ExecResult, CommandSink>::run(std::move(stream), CommandSink(std::move(options)));
 }
 
-Operation<std::string> collect_file(std::unique_ptr<Stream> stream, std::string path) {
-  return Collector<std::string, ReadSink>::run(std::move(stream), ReadSink{std::move(path), {}});
+Operation<std::string> collect_file(std::shared_ptr<Session> session, std::string path) {
+  auto stream = session->read_file(path);
+  return Collector<std::string, ReadSink>::run(std::move(stream),
+                                               ReadSink{std::move(session), std::move(path), {}, {}});
 }
 
 Operation<void> feed_file(std::unique_ptr<Stream> stream, std::string content) {

@@ -13,8 +13,7 @@ namespace orkestr::core {
 Operation<ExecResult> collect_command(std::unique_ptr<Stream> stream, ExecOptions options);
 // Files::read refuses beyond this; read_stream has no limit.
 inline constexpr std::size_t kMaxReadBytes = 1U << 30U;
-Error too_long_to_read(std::string_view path);
-Operation<std::string> collect_file(std::unique_ptr<Stream> stream, std::string path);
+Operation<std::string> collect_file(std::shared_ptr<Session> session, std::string path);
 Operation<void> feed_file(std::unique_ptr<Stream> stream, std::string content);
 
 // Gives a fixed text to a stream's input as its window allows, then ends the input. Thread-safe.

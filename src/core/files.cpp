@@ -104,7 +104,7 @@ Operation<std::string> Files::read_async(std::string_view path) const {
   if (auto here = sandbox_->client->check_process(); !here) return completed<std::string>(here.error());
   auto clean = check_path("path", path);
   if (!clean) return completed<std::string>(clean.error());
-  return core::collect_file(sandbox_->session->read_file(*clean), *clean);
+  return core::collect_file(sandbox_->session, *clean);
 }
 
 Operation<void> Files::write_async(std::string_view path, std::string content, int mode) const {
@@ -172,28 +172,7 @@ Operation<void> Files::move_async(std::string_view source, std::string_view dest
       [&](auto done) { return sandbox_->session->move_file(std::move(*from), std::move(*to), std::move(done)); });
 }
 
-// In the caller's thread, beside the I/O thread; the pieces are joined once, since a string that grows copies itself
-// again and again.
-Result<std::string> Files::read(std::string_view path) const {
-  ORKESTR_CHECK(sandbox_->client->check_process());
-  ORKESTR_TRY(const auto clean, check_path("path", path));
-  core::Pull pull(sandbox_, sandbox_->session->read_file(clean));
-  std::vector<std::string> pieces;
-  std::size_t total = 0;
-  while (true) {
-    auto item = pull.next(base::Deadline::never());
-    if (!item) continue;
-    if (!*item) return item->error();
-    if ((*item)->kind == StreamItem::Kind::end) break;
-    total += (*item)->data.size();
-    if (total > core::kMaxReadBytes) return core::too_long_to_read(clean);
-    pieces.push_back(std::move((*item)->data));
-  }
-  std::string content;
-  content.reserve(total);
-  for (auto& piece : pieces) content += std::exchange(piece, {});
-  return content;
-}
+Result<std::string> Files::read(std::string_view path) const { return read_async(path).get(); }
 
 // From the caller's memory, without the copy that an asynchronous write has to keep.
 Result<void> Files::write(std::string_view path, std::string_view content, int mode) const {

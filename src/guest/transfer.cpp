@@ -113,7 +113,7 @@ Result<void> FileWrite::open(const wire::FileRequest& request) {
   std::string random;
   for (const char c : base::random_bytes(8)) random += fmt::format("{:02x}", static_cast<unsigned char>(c));
   const std::string partial = fmt::format("{}/.orkestr-{}", parent, random);
-  file_.reset(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  file_ = FileSink(base::UniqueFd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)));
   if (!file_) return file_error("write", path_, errno);
   partial_ = partial;
   return {};
@@ -140,19 +140,13 @@ bool FileWrite::on_input(std::string_view bytes, bool end) {
 }
 
 Result<void> FileWrite::write(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(file_.get(), bytes.data(), bytes.size());
-    if (n >= 0) {
-      bytes.remove_prefix(static_cast<std::size_t>(n));
-    } else if (errno != EINTR) {
-      return file_error("write", path_, errno);
-    }
-  }
+  if (const int failed = file_.write(bytes); failed != 0) return file_error("write", path_, failed);
   return {};
 }
 
 Result<void> FileWrite::complete() {
-  if (::fchmod(file_.get(), mode_) != 0) return file_error("set the mode of", path_, errno);
+  if (const int failed = file_.finish(); failed != 0) return file_error("write", path_, failed);
+  if (::fchmod(file_.fd(), mode_) != 0) return file_error("set the mode of", path_, errno);
   if (::rename(partial_.c_str(), path_.c_str()) != 0) return file_error("write", path_, errno);
   partial_.clear();
   return {};

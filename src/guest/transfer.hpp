@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/unique_fd.hpp"
+#include "guest/file_sink.hpp"
 #include "guest/flow.hpp"
 #include "wire/message.hpp"
 
@@ -63,7 +64,7 @@ class FileWrite {
   std::string path_;     // where the name leads
   std::string partial_;  // the temporary name; empty when there is nothing to remove
   mode_t mode_ = 0644;
-  base::UniqueFd file_;
+  FileSink file_;
   bool finished_ = false;
 };
 

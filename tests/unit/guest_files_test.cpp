@@ -63,7 +63,9 @@ TEST_CASE_FIXTURE(Fixture, "what is written is read back, whatever the bytes and
   std::string bytes;
   for (int i = 0; i < 3'000'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 24U);
   for (const std::size_t size :
-       {std::size_t{0}, std::size_t{1}, std::size_t{65536}, std::size_t{1} << 20U, bytes.size()}) {
+       // (From the second MiB on a file is written in aligned pieces of 512 KiB: the sizes around those edges.)
+       {std::size_t{0}, std::size_t{1}, std::size_t{65536}, std::size_t{1} << 20U, (std::size_t{1} << 20U) + 1,
+        (std::size_t{3} << 19U) - 1, std::size_t{3} << 19U, (std::size_t{3} << 19U) + 4097, bytes.size()}) {
     CAPTURE(size);
     const std::string content = bytes.substr(0, size);
     REQUIRE(client.write_file(dir / "file", content).result);
