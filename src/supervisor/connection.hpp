@@ -36,7 +36,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   bool established() const { return established_; }
   void send(wire::OutFrame frame, wire::Lane lane);
-  std::size_t queued_bytes() { return channel_.queue().bytes(); }
+  std::size_t queued_bytes() { return channel_.queue().memory(); }
   void drop_unsent(std::uint32_t id) { channel_.queue().drop(id); }
   // True when everything was handed to the kernel (or never will be).
   bool drained();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <utility>
@@ -209,6 +210,8 @@ void Relay::deliver() {
   Outbox outbox = operations_.take_outbox();
   if (guest_) {
     for (auto& item : outbox.to_guest) guest_->send(std::move(item.frame), item.lane);
+    // Not from within: this may be the guest's own handler.
+    if (guest_->queued_bytes() > kMaxGuestQueueBytes) asio::post(executor_, [this] { give_up_choked_guest(); });
   }
   std::vector<ClientId> choked;
   for (auto& item : outbox.to_client) deliver_to_client(std::move(item), choked);
@@ -224,6 +227,14 @@ void Relay::deliver() {
     client_lost(id);
   }
   schedule_tick();
+}
+
+void Relay::give_up_choked_guest() {
+  if (!guest_ || guest_->queued_bytes() <= kMaxGuestQueueBytes) return;
+  guest_->close();
+  guest_lost(Error(ErrorCode::vm_failed,
+                   fmt::format("the guest does not read: more than {} MiB wait for it", kMaxGuestQueueBytes >> 20U)),
+             Connection::End::broke_rules);
 }
 
 void Relay::deliver_to_client(Outbox::ToClient item, std::vector<ClientId>& choked) {

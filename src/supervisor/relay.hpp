@@ -28,6 +28,8 @@ inline constexpr std::size_t kMaxClients = 64;
 inline constexpr std::chrono::seconds kHandshakeTimeout{5};
 // What may wait for one client: more than any that reads has, less than would hurt. Then it is disconnected.
 inline constexpr std::size_t kMaxClientQueueBytes = 128U << 20U;
+// What may wait for the guest. One that grants credit and does not read lies, and is given up.
+inline constexpr std::size_t kMaxGuestQueueBytes = 256U << 20U;
 
 class Relay {
  public:
@@ -80,6 +82,7 @@ class Relay {
   Result<void> from_guest(const wire::Frame& frame);
   void guest_lost(const Error& why, Connection::End end);
   void deliver();
+  void give_up_choked_guest();
   void deliver_to_client(Outbox::ToClient item, std::vector<ClientId>& choked);
   void schedule_tick();
 

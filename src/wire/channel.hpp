@@ -45,7 +45,9 @@ class SendQueue {
   std::string_view pending();
   void consume(std::size_t count);
   bool empty() const;
-  std::size_t bytes() const { return bytes_; }   // waiting, headers included
+  std::size_t bytes() const { return bytes_; }  // waiting, headers included
+  // What that costs in memory, about: a frame of one byte is an allocation and its bookkeeping all the same.
+  std::size_t memory() const { return bytes_ + frames_ * kFrameOverhead; }
   std::size_t bytes_of(std::uint32_t id) const;  // waiting on the stream lane of one operation
   void drop(std::uint32_t id);                   // forgets unsent stream frames of one operation
   void reset();                                  // a new connection: forgets all, sequence 0
@@ -62,7 +64,9 @@ class SendQueue {
   std::deque<std::uint32_t> turn_;            // the same, next one first
   std::string current_;  // being written; only consume() and reset() change it while it holds something
   std::size_t offset_ = 0;
+  static constexpr std::size_t kFrameOverhead = 96;
   std::size_t bytes_ = 0;
+  std::size_t frames_ = 0;  // not yet copied into current_
   std::uint32_t sequence_ = 0;
 };
 

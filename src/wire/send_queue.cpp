@@ -18,6 +18,7 @@ void SendQueue::push(OutFrame frame, Lane lane) {
   const std::size_t size = wire_size(frame);
   const bool final_answer = frame.type() == Type::result || frame.type() == Type::error;
   bytes_ += size;
+  ++frames_;
   if (lane == Lane::control && !final_answer) {
     control_.push_back(std::move(frame));
     return;
@@ -58,6 +59,7 @@ void SendQueue::drop(std::uint32_t id) {
   auto it = streams_.find(id);
   if (it == streams_.end()) return;
   bytes_ -= it->second.bytes;
+  frames_ -= it->second.frames.size();
   streams_.erase(it);
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));
 }
@@ -69,6 +71,7 @@ std::optional<OutFrame> SendQueue::take_below(std::size_t max_bytes) {
     if (wire_size(control_.front()) > max_bytes) return std::nullopt;
     OutFrame frame = std::move(control_.front());
     control_.pop_front();
+    --frames_;
     return frame;
   }
   if (turn_.empty()) return std::nullopt;
@@ -79,6 +82,7 @@ std::optional<OutFrame> SendQueue::take_below(std::size_t max_bytes) {
   if (size > max_bytes) return std::nullopt;
   OutFrame frame = std::move(stream.frames.front());
   stream.frames.pop_front();
+  --frames_;
   stream.bytes -= size;
   turn_.pop_front();
   if (stream.frames.empty()) {
