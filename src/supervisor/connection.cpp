@@ -26,12 +26,12 @@ Error ended() { return Error(ErrorCode::connection, "the connection was closed b
 
 }  // namespace
 
-Connection::Connection(asio::any_io_executor executor, wire::Receiver self, Hooks hooks)
-    : socket_(std::move(executor)), channel_(self), hooks_(std::move(hooks)) {}
+Connection::Connection(const asio::any_io_executor& executor, wire::Receiver self, Hooks hooks)
+    : socket_(executor), channel_(self), hooks_(std::move(hooks)) {}
 
-std::shared_ptr<Connection> Connection::start(asio::any_io_executor executor, base::UniqueFd socket,
+std::shared_ptr<Connection> Connection::start(const asio::any_io_executor& executor, base::UniqueFd socket,
                                               wire::Receiver self, Hooks hooks) {
-  std::shared_ptr<Connection> connection(new Connection(std::move(executor), self, std::move(hooks)));
+  std::shared_ptr<Connection> connection(new Connection(executor, self, std::move(hooks)));
   boost::system::error_code ec;
   connection->socket_.assign(socket.get(), ec);
   if (!ec) {

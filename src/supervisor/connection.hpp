@@ -31,7 +31,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::function<void(const Error& why, End end)> closed;
   };
 
-  static std::shared_ptr<Connection> start(boost::asio::any_io_executor executor, base::UniqueFd socket,
+  static std::shared_ptr<Connection> start(const boost::asio::any_io_executor& executor, base::UniqueFd socket,
                                            wire::Receiver self, Hooks hooks);
 
   bool established() const { return established_; }
@@ -43,7 +43,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
  private:
-  Connection(boost::asio::any_io_executor executor, wire::Receiver self, Hooks hooks);
+  Connection(const boost::asio::any_io_executor& executor, wire::Receiver self, Hooks hooks);
   void await_readable();
   void read_some();
   Result<void> handle_events();

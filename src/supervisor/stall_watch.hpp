@@ -24,7 +24,7 @@ class StallWatch {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  StallWatch(TimePoint start, BootLimits limits = {}) : limits_(limits), start_(start), mark_(start) {}
+  explicit StallWatch(TimePoint start, BootLimits limits = {}) : limits_(limits), start_(start), mark_(start) {}
 
   // Nothing while the boot is healthy, else why it is not.
   std::optional<std::string> check(TimePoint now, std::int64_t cpu_ms);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "base/file.hpp"
@@ -152,7 +153,7 @@ std::int64_t measure_tsc_khz() {
   const TscReading end = read_tsc();
   if (end.ns <= start.ns || end.tsc <= start.tsc) return 0;
   const double khz = static_cast<double>(end.tsc - start.tsc) * 1e6 / static_cast<double>(end.ns - start.ns);
-  const auto measured = static_cast<std::int64_t>(khz + 0.5);
+  const auto measured = static_cast<std::int64_t>(std::llround(khz));
   // Hypervisors are known to pass on the leaf of another machine; a millisecond clock drifts by what it is wrong.
   const std::int64_t advertised = advertised_tsc_khz();
   const bool agrees = advertised > 0 && std::abs(advertised - measured) < measured / 500;

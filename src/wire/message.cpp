@@ -270,7 +270,7 @@ Result<StartedMessage> StartedMessage::decode(std::string_view payload) {
     if (in.tag() == 1) in.number(m.pid, "pid", kMaxPid);
   }
   in.require(m.pid > 0, "field `pid` is missing or 0");
-  return in.finish(std::move(m));
+  return in.finish(m);
 }
 
 std::string ExecExit::encode() const {
@@ -331,7 +331,7 @@ Result<ExecExit> ExecExit::decode(std::string_view payload) {
         break;
     }
   }
-  return in.finish(std::move(m));
+  return in.finish(m);
 }
 
 std::string FileRequest::encode() const {
