@@ -344,7 +344,13 @@ TEST_CASE_FIXTURE(Fixture, "200 MB of output, read in portions, leave the agent'
     client.read_for(milliseconds(20));
   }
   CHECK(client.wait(id).exit().stdout_bytes == 200000000);
-  CHECK(highest < before + 4096);
+#if defined(__SANITIZE_ADDRESS__)
+  const std::size_t allowed_kb =
+      64 << 10;  // freed memory waits in quarantine (16 MiB, set in CMakeLists.txt) before it is used again
+#else
+  const std::size_t allowed_kb = 4096;
+#endif
+  CHECK(highest < before + allowed_kb);
 }
 
 TEST_CASE_FIXTURE(Fixture, "1000 commands leave no descriptor and no child behind") {
