@@ -4,7 +4,7 @@
 #include <set>
 #include <thread>
 
-#include "contract.hpp"
+#include "support/suite.hpp"
 
 namespace orkestr::testing {
 

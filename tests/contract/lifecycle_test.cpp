@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "contract.hpp"
+#include "support/suite.hpp"
 
 namespace orkestr::testing {
 

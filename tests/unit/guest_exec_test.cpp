@@ -305,17 +305,18 @@ TEST_CASE_FIXTURE(Fixture, "cancelled while its timeout ends it, and nobody read
 
 TEST_CASE_FIXTURE(Fixture, "no output without credit, and all of it with") {
   client.grant(false);
-  const auto id = client.open(wire::Type::exec, shell_request("head -c 1500000 /dev/zero; echo end >&2").encode());
+  // More than the credit and the largest pipe hold together, so that it cannot end, and stderr take its share, before.
+  const auto id = client.open(wire::Type::exec, shell_request("head -c 3000000 /dev/zero; echo end >&2").encode());
   client.read_until([&] { return client.answer(id).output.size() >= wire::kInitialCredit; });
   client.read_for(milliseconds(50));
   Answer& answer = client.answer(id);
   CHECK(answer.output.size() == wire::kInitialCredit);
   CHECK_FALSE(answer.done());
-  client.send(wire::credit_frame(id, 1U << 20U));
+  client.send(wire::credit_frame(id, 2U << 20U));
   client.wait(id);
-  CHECK(answer.output.size() == 1500000);
+  CHECK(answer.output.size() == 3000000);
   CHECK(answer.error_output == "end\n");
-  CHECK(answer.exit().stdout_bytes == 1500000);
+  CHECK(answer.exit().stdout_bytes == 3000000);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a slow reader loses nothing that a finished command has written") {

@@ -8,7 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "vm.hpp"
+#include "support/processes.hpp"
+#include "support/suite.hpp"
 
 namespace orkestr::testing {
 

@@ -10,7 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "vm.hpp"
+#include "support/processes.hpp"
+#include "support/suite.hpp"
 
 namespace orkestr::testing {
 

@@ -1,9 +1,8 @@
-// The suite's surroundings: one client, one sandbox that most scenarios share, and how to make another.
+// What the programs with real sandboxes (tiers contract and vm) share: main(), a world, a client, one sandbox that most
+// scenarios use, and how to make another.
 #pragma once
 
 #include <doctest/doctest.h>
-
-#include <string>
 
 #include "orkestr/orkestr.hpp"
 #include "support/world.hpp"
@@ -12,11 +11,11 @@ namespace orkestr::testing {
 
 inline constexpr const char* kTemplate = "python-3.12-bare";
 
+World& world();
 Client client();
+CreateOptions create_options();
 // Shared, so that a suite costs one boot; a scenario cleans up what it made in it.
 Sandbox shared_sandbox();
-CreateOptions create_options();
-World& world();
 
 // Fails the test with the error's text instead of throwing.
 template <class T>

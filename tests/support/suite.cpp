@@ -1,10 +1,10 @@
 #define DOCTEST_CONFIG_IMPLEMENT
+#include "support/suite.hpp"
+
 #include <fmt/format.h>
 
 #include <memory>
 #include <optional>
-
-#include "contract.hpp"
 
 namespace orkestr::testing {
 
@@ -21,7 +21,7 @@ Client client() { return *the_client; }
 CreateOptions create_options() {
   CreateOptions options;
   options.template_name = kTemplate;
-  options.timeout = std::chrono::seconds(900);
+  options.timeout = std::chrono::seconds(3600);
   return options;
 }
 
