@@ -128,4 +128,22 @@ TEST_CASE("files: a directory of 3,000 entries") {
   must(sandbox.exec("rm -rf /tmp/many"));
 }
 
+TEST_CASE("files: a full disk is an error that says so, leaves nothing, and the sandbox goes on") {
+  auto sandbox = shared_sandbox();
+  must(sandbox.exec("mkdir -p /workspace/full"));
+  // All but 4 MiB of the disk, so that the upload's large part does not fit.
+  must(
+      sandbox.exec("fallocate -l $(( ($(stat -f -c %a /workspace) * $(stat -f -c %S /workspace)) - (4 << 20) )) "
+                   "/workspace/ballast"));
+  auto written = sandbox.files().write("/workspace/full/upload", std::string(24U << 20U, 'u'));
+  REQUIRE_FALSE(written.ok());
+  CHECK_MESSAGE(written.error().message().find("disk is full") != std::string::npos, written.error().message());
+  CHECK(must(sandbox.files().list("/workspace/full")).empty());
+  must(sandbox.exec("rm /workspace/ballast"));
+  must(sandbox.files().write("/workspace/full/upload", std::string(24U << 20U, 'u')));
+  CHECK(must(sandbox.exec("tr -d u < /workspace/full/upload | wc -c; stat -c %s /workspace/full/upload")).stdout_data ==
+        "0\n25165824\n");
+  must(sandbox.exec("rm -r /workspace/full"));
+}
+
 }  // namespace orkestr::testing

@@ -61,11 +61,13 @@ struct Fixture {
 
 TEST_CASE_FIXTURE(Fixture, "what is written is read back, whatever the bytes and sizes") {
   std::string bytes;
-  for (int i = 0; i < 3'000'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 24U);
+  for (int i = 0; i < 70'000'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 24U);
   for (const std::size_t size :
-       // (From the second MiB on a file is written in aligned pieces of 512 KiB: the sizes around those edges.)
+       // From the second MiB on a file is written in aligned pieces of 256 KiB, and lengthened by 64 MiB at a time: the
+       // sizes around those edges.
        {std::size_t{0}, std::size_t{1}, std::size_t{65536}, std::size_t{1} << 20U, (std::size_t{1} << 20U) + 1,
-        (std::size_t{3} << 19U) - 1, std::size_t{3} << 19U, (std::size_t{3} << 19U) + 4097, bytes.size()}) {
+        (std::size_t{5} << 18U) - 1, std::size_t{5} << 18U, (std::size_t{7} << 18U) + 4097, std::size_t{65} << 20U,
+        bytes.size()}) {
     CAPTURE(size);
     const std::string content = bytes.substr(0, size);
     REQUIRE(client.write_file(dir / "file", content).result);
@@ -73,6 +75,7 @@ TEST_CASE_FIXTURE(Fixture, "what is written is read back, whatever the bytes and
     REQUIRE(answer.result);
     CHECK(answer.output_ended);
     CHECK((answer.output == content));
+    CHECK(stat(dir / "file").size == size);
   }
 }
 
@@ -169,9 +172,10 @@ TEST_CASE_FIXTURE(Fixture, "move to another file system copies regular files") {
 
 TEST_CASE_FIXTURE(Fixture, "a cut upload changes nothing and leaves nothing") {
   REQUIRE(client.write_file(dir / "file", "old").result);
-  const auto begin = [&] {
+  // (Beyond the first MiB pieces may still be on their way to the disk when it is cut.)
+  const auto begin = [&](std::size_t bytes = 500'000) {
     const auto id = client.open(wire::Type::file_write, path_request(dir / "file").encode());
-    client.send_input(id, std::string(500'000, 'n'), false);
+    client.send_input(id, std::string(bytes, 'n'), false);
     client.read_for(milliseconds(50));
     return id;
   };
@@ -183,6 +187,12 @@ TEST_CASE_FIXTURE(Fixture, "a cut upload changes nothing and leaves nothing") {
   Answer& answer = client.wait(id);
   REQUIRE(answer.error);
   CHECK(answer.error->code() == ErrorCode::cancelled);
+  client.read_for(milliseconds(20));
+  CHECK(entries() == 1);
+
+  id = begin(3'000'000);
+  client.cancel(id);
+  CHECK(client.wait(id).error);
   client.read_for(milliseconds(20));
   CHECK(entries() == 1);
 
