@@ -1,7 +1,6 @@
-# What we build with, all of it from the distribution. `./dev` installs the packages.
+# What we build with, from the distribution; `./dev` installs the packages. (simdjson is in third_party/.)
 find_package(Threads REQUIRED)
 find_package(fmt 9 REQUIRED)
-find_package(simdjson 3 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(nettle REQUIRED IMPORTED_TARGET nettle)
 pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)

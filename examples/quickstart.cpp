@@ -1,4 +1,6 @@
 // Runs untrusted code in a throwaway Linux computer of its own.
+//
+// expect: 499999500000
 #include <chrono>
 #include <cstdio>
 #include <orkestr/orkestr.hpp>

@@ -1,4 +1,7 @@
-"""Runs a script in a virtual machine of its own. `./dev quickstart` builds what this needs."""
+"""Runs a script in a virtual machine of its own. `./dev quickstart` builds what this needs.
+
+expect: 499999500000
+"""
 
 import time
 

@@ -18,15 +18,18 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/reactor.hpp"
+#include "orkestr/events.hpp"
 #include "orkestr/files.hpp"
 #include "orkestr/options.hpp"
 #include "orkestr/process.hpp"
 #include "orkestr/sandbox.hpp"
+#include "orkestr/template.hpp"
 
 namespace orkestr {
 
@@ -54,7 +57,9 @@ struct CommandRequest {
   std::map<std::string, std::string> env;
   std::string user;
   std::chrono::milliseconds timeout{0};
-  bool stdin_open = false;
+  bool stdin_open = false;  // with a terminal: true
+  bool tty = false;         // a terminal of cols × rows as all three standard streams
+  int cols = 0, rows = 0;   // with a terminal only
 };
 
 // How a command ended, as the backend learned it; core decides what of it is a result and what is an error.
@@ -96,6 +101,10 @@ class Stream {
   virtual std::size_t offer(std::string_view bytes) = 0;
   // No more input.
   virtual void end_input() = 0;
+  // True when the end has come, though it may not have been taken: input goes nowhere any more.
+  virtual bool finished() const = 0;
+  // The new size of a command's terminal; nothing happens after the end, or without a terminal.
+  virtual void resize(int cols, int rows) = 0;
   // Kills the command, drops the transfer; the end still comes, as `cancelled`.
   virtual void cancel() = 0;
   // Called without locks held, from any thread, whenever there may be something to take or room to offer; at once when
@@ -122,6 +131,8 @@ class Session {
   virtual CancelFunction remove_file(std::string path, Completion<void> done) = 0;
   virtual CancelFunction make_directory(std::string path, bool parents, Completion<void> done) = 0;
   virtual CancelFunction move_file(std::string source, std::string destination, Completion<void> done) = 0;
+
+  virtual CancelFunction events(EventOptions options, Completion<std::vector<Event>> done) = 0;
 };
 
 struct OpenedSandbox {
@@ -136,6 +147,17 @@ class Backend {
   virtual CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) = 0;
+
+  // Templates. These work in the caller's thread until they are done: a build takes minutes, so it is never called on
+  // the I/O thread. A request to `stop` ends it within a second or so, with `cancelled`.
+  virtual Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& options,
+                                              const std::stop_token& stop) = 0;
+  virtual Result<TemplateInfo> prepare_template(const std::string& name, const TemplateBuildOptions& options,
+                                                const std::stop_token& stop) = 0;
+  virtual Result<std::vector<TemplateInfo>> list_templates() = 0;
+  virtual Result<TemplateInfo> inspect_template(const std::string& name) = 0;
+  virtual Result<void> remove_template(const std::string& name) = 0;
+
   // Completes everything that is open with `cancelled` and lets go of all descriptors. Called once, on the I/O thread,
   // as the last thing that happens there.
   virtual void shut_down() = 0;

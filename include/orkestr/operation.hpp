@@ -30,8 +30,11 @@ class ORKESTR_API OperationState {
   OperationState(const OperationState&) = delete;
   OperationState& operator=(const OperationState&) = delete;
 
-  bool wait(std::optional<std::chrono::nanoseconds> timeout) const;  // nothing: for ever
-  int fd();  // made on demand; -1 when the process has no descriptor left
+  // `timeout` nothing: for ever. True when complete, and in a forked child, where nothing would ever complete it.
+  bool wait(std::optional<std::chrono::nanoseconds> timeout) const;
+  bool done() const noexcept;
+  Error not_here() const;  // not_ready: what get() says in a forked child
+  int fd();                // made on demand; -1 when the process has no descriptor left, and in a forked child
   void cancel();
   // For who does the work: what cancel() should do, at most once and not after completion.
   void on_cancel(std::function<void()> hook);
@@ -62,16 +65,18 @@ class Operation {
  public:
   explicit Operation(std::shared_ptr<detail::OperationValue<T>> state) : state_(std::move(state)) {}
 
-  // True when complete; waits at most `timeout`.
+  // True when get() would not wait; waits at most `timeout` for that.
   bool wait(std::chrono::milliseconds timeout) const { return state_->wait(timeout); }
   // Readable once complete. Owned by the operation.
   int fd() { return state_->fd(); }
   // Asks for an early end: a command's process tree is killed, a transfer dropped. The operation still completes, with
   // `cancelled` unless it was faster.
   void cancel() { state_->cancel(); }
-  // Waits and takes the result.
+  // Waits and takes the result. In a forked child of the process that began it: the result if that was there before the
+  // fork, else not_ready.
   Result<T> get() {
     state_->wait(std::nullopt);
+    if (!state_->done()) return state_->not_here();
     return std::move(*state_->result);
   }
 

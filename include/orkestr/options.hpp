@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <orkestr/error.hpp>
@@ -35,12 +36,27 @@ ORKESTR_API Result<Size> parse_size(std::string_view text);
 ORKESTR_API Result<OnTimeout> parse_on_timeout(std::string_view text);
 ORKESTR_API Result<Status> parse_status(std::string_view text);
 
+// One moment of the building of a template.
+struct TemplateProgress {
+  std::string template_name;  // what is being built; another one, while a build waits for its turn
+  std::string step;           // "base system"
+  int index = 0;              // of the step, 1 to count; 0 before the first
+  int count = 0;              // of steps
+  std::string line;           // the last line of the step's output; empty at its start. Not for terminals as it is
+  std::chrono::milliseconds elapsed{0};
+};
+// Called on the thread that builds, some times a second at most per line of output; it must not throw.
+using ProgressCallback = std::function<void(const TemplateProgress&)>;
+
 struct CreateOptions {
   // Name of a template ("python-3.12-bare"). Exactly one of this and `snapshot`.
   std::string template_name{};
   Size size = Size::small;
-  std::optional<double> cpu{};     // vCPUs, 1 to 16; overrides `size`
+  // CPUs, 0.1 to 16; overrides `size`. The sandbox has as many vCPUs, rounded up; the fraction is held by a cgroup of
+  // the host where one is delegated to the caller, else it is rounded up too, and SandboxInfo::cpu_reason says why.
+  std::optional<double> cpu{};
   std::optional<int> memory_mb{};  // MiB, 256 to 65536; overrides `size`
+  std::optional<int> disk_mb{};    // MiB, 8192 (the default) to 131072; what is not written takes no space on the host
   Network network = Network::off;
   std::chrono::seconds timeout{600};  // life span, 10 s to 24 h locally; the clock starts when the sandbox runs
   OnTimeout on_timeout = OnTimeout::kill;
@@ -54,6 +70,10 @@ struct CreateOptions {
   std::string snapshot{};
   int max_retries = 5;                 // when the host or fleet is full
   std::chrono::seconds retry_max{60};  // in all
+  // A template that is known and not built is built first, which takes minutes and needs root: Sandbox::create() does
+  // it in the caller's thread, create_async() on a thread of the client. False: template_not_found, with the command.
+  bool auto_build = true;
+  ProgressCallback on_progress{};  // of that build
 };
 
 struct ListOptions {
@@ -70,8 +90,16 @@ struct ExecOptions {
   std::chrono::milliseconds timeout{60'000};
   std::string user{};                       // name or number in the guest; empty: root
   std::optional<std::string> stdin_data{};  // bytes for standard input; nothing: /dev/null
+  // exec_stream() and run_stream() only: standard input stays open, for ExecStream::write(), after what `stdin_data`
+  // has.
+  bool stdin_open = false;
+  // exec_stream() and run_stream() only: a terminal of cols × rows (1 to 1000 each) as standard input, output and
+  // error; implies stdin_open. All output comes as standard_output. TERM is xterm-256color unless `env` says otherwise.
+  bool tty = false;
+  int cols = 80;
+  int rows = 24;
   // 1 KiB to 1 GiB. exec() and run() keep this much of each stream: the first half and the last half. True totals are
-  // in the result. exec_stream() keeps nothing and has no use for it.
+  // in the result. The streaming ones keep nothing and have no use for it.
   std::size_t max_output_bytes = 64U << 20U;
 };
 

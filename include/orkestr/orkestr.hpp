@@ -3,9 +3,12 @@
 
 #include <orkestr/client.hpp>     // IWYU pragma: export
 #include <orkestr/error.hpp>      // IWYU pragma: export
+#include <orkestr/events.hpp>     // IWYU pragma: export
 #include <orkestr/files.hpp>      // IWYU pragma: export
+#include <orkestr/host.hpp>       // IWYU pragma: export
 #include <orkestr/operation.hpp>  // IWYU pragma: export
 #include <orkestr/options.hpp>    // IWYU pragma: export
 #include <orkestr/process.hpp>    // IWYU pragma: export
 #include <orkestr/sandbox.hpp>    // IWYU pragma: export
+#include <orkestr/template.hpp>   // IWYU pragma: export
 #include <orkestr/version.hpp>    // IWYU pragma: export

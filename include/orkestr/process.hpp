@@ -7,6 +7,7 @@
 #include <optional>
 #include <orkestr/error.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace orkestr {
@@ -52,6 +53,18 @@ class ORKESTR_API ExecStream {
   // as long as the command may run): then an empty, non-final chunk. Errors: exec_timeout, exec_killed, cancelled,
   // connection, vm_failed.
   Result<std::optional<ExecChunk>> next(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+  // For commands started with ExecOptions::stdin_open or tty, otherwise invalid_argument. Writes all of `bytes`,
+  // waiting at most `timeout` (nothing: as long as the command may run) while the command does not read; exec_timeout
+  // when that passes, with some of it written. Bytes for a command that has closed its input or ended are dropped. May
+  // be called beside next(), from another thread; one writer at a time.
+  Result<void> write(std::string_view bytes, std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+  // The same for whoever has other things to do: waits until there is room for some of the bytes and answers how many
+  // it took; 0 when `timeout` has passed.
+  Result<std::size_t> write_some(std::string_view bytes, std::optional<std::chrono::milliseconds> timeout);
+  // No more input: the command reads end of file; a terminal gets its end-of-file character (Ctrl-D). Idempotent.
+  void close_input();
+  // The terminal's new size, 1 to 1000 each; the command gets SIGWINCH. tty only, otherwise invalid_argument.
+  Result<void> resize(int cols, int rows);
   // Readable when next() would not wait. Owned by the stream.
   int fd();
   // Process id in the guest; 0 until it has started.

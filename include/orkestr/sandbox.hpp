@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <orkestr/client.hpp>
+#include <orkestr/events.hpp>
 #include <orkestr/files.hpp>
 #include <orkestr/operation.hpp>
 #include <orkestr/options.hpp>
@@ -30,8 +31,10 @@ struct SandboxInfo {
   Status status = Status::starting;
   std::string template_name;
   Network network = Network::off;
-  double cpu = 1;
+  double cpu = 1;          // what it may use; vCPUs are this, rounded up
+  std::string cpu_reason;  // local: why `cpu` is more than was asked for; empty when it is not
   int memory_mb = 0;
+  int disk_mb = 0;  // local
   std::string region;
   TimePoint created_at;
   TimePoint expires_at;
@@ -50,7 +53,8 @@ struct SandboxInfo {
 
 class ORKESTR_API Sandbox {
  public:
-  // Starts a sandbox and returns when it runs and answers. Errors: invalid_argument, template_not_found, not_supported,
+  // Starts a sandbox and returns when it runs and answers; builds its template first when that was never done
+  // (CreateOptions::auto_build). Errors: invalid_argument, template_not_found, template_build_failed, not_supported,
   // vm_failed, fleet_full_retry.
   static Result<Sandbox> create(CreateOptions options, std::optional<Client> client = {});
   // not_found for an unknown id. Ended sandboxes are found too, with their final status, for 24 hours.
@@ -77,10 +81,16 @@ class ORKESTR_API Sandbox {
   Result<ExecResult> run(std::vector<std::string> argv, ExecOptions options = {}) const;
   Operation<ExecResult> exec_async(std::string_view command, ExecOptions options = {}) const;
   Operation<ExecResult> run_async(std::vector<std::string> argv, ExecOptions options = {}) const;
-  // Output as it comes.
+  // Output as it comes, input as it is written, a terminal on request. run_stream() is without a shell, as run() is.
   Result<ExecStream> exec_stream(std::string_view command, ExecOptions options = {}) const;
+  Result<ExecStream> run_stream(std::vector<std::string> argv, ExecOptions options = {}) const;
 
   Files files() const { return Files(impl_); }
+
+  // What happened to the sandbox and in it, oldest first; also of an ended one, as long as its record is kept. Poll
+  // with `since` to follow. Errors: not_found, invalid_argument for a limit of 0.
+  Result<std::vector<Event>> events(EventOptions options = {}) const;
+  Operation<std::vector<Event>> events_async(EventOptions options = {}) const;
 
   // Not in this version: not_supported.
   Result<std::string> pause() const;

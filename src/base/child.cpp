@@ -253,8 +253,15 @@ Result<std::optional<ExitStatus>> Child::wait(Deadline deadline) {
   }
 }
 
+// An unreaped child, running or not, keeps its number, and its group's. One that somebody else has reaped does not.
+bool Child::keeps_its_number() const {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 void Child::kill(int signal) {
   if (pid_ <= 0) return;
+  if ((group_ || !pidfd_) && !keeps_its_number()) return;
   if (group_) {
     ::kill(-pid_, signal);
   } else if (!pidfd_ || ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) != 0) {

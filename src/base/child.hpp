@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,7 +51,8 @@ class Child {
   // Nothing when the deadline passed first. Tolerates ECHILD (the embedder ignores SIGCHLD): then the status is
   // unknown, code -1. Asked again it gives the same answer.
   Result<std::optional<ExitStatus>> wait(Deadline deadline);
-  void kill(int signal);  // the whole group if it has one; nothing once the status was taken
+  // The whole group if it has one. Nothing once the status was taken, by whomever: the number may be another's by then.
+  void kill(int signal);
   // Readable once the child has ended, for poll(2) and the reactor; -1 on kernels before 5.3 and once the status was
   // taken.
   int exit_fd() const { return pidfd_.get(); }
@@ -59,6 +61,7 @@ class Child {
 
  private:
   std::optional<ExitStatus> poll_status();
+  bool keeps_its_number() const;
 
   pid_t pid_ = -1;
   pid_t owner_ = -1;  // the process that started it
@@ -75,9 +78,9 @@ struct RunResult {
 // Runs to the end, in a process group of its own. `on_line` sees every line as it comes, an unfinished last one too,
 // without its newline; lines over 64 KiB come in pieces. Output of descendants that outlive the command is collected
 // for another 100 ms. Kills the child's process group at the deadline: then `internal` with the command's name and the
-// output so far in details().console_tail.
+// output so far in details().console_tail. The same within 100 ms of a request to `stop`: then `cancelled`.
 Result<RunResult> run_child(ChildOptions options, Deadline deadline,
                             const std::function<void(std::string_view line)>& on_line = {},
-                            std::size_t max_output_bytes = 1U << 20U);
+                            std::size_t max_output_bytes = 1U << 20U, const std::stop_token& stop = {});
 
 }  // namespace orkestr::base

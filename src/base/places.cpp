@@ -84,7 +84,10 @@ Result<void> own_directory(const std::string& path, mode_t mode) {
 
 }  // namespace
 
-Result<Places> find_places() {
+unsigned state_dir_mode() { return 0700; }
+unsigned cache_dir_mode() { return ::geteuid() == 0 ? 0755 : 0700; }
+
+Result<Places> name_places() {
   const bool root = ::geteuid() == 0;
   const std::string system_cache = fmt::format("{}/cache", kSystemRoot);
   const std::string home = environment("ORKESTR_HOME");
@@ -103,12 +106,18 @@ Result<Places> find_places() {
     ORKESTR_TRY(places.cache_dir, xdg_directory("XDG_CACHE_HOME", ".cache"));
     places.cache_search = {system_cache, places.cache_dir};
   }
+  return places;
+}
+
+Result<Places> find_places() {
+  ORKESTR_TRY(const Places places, name_places());
+  const std::string home = environment("ORKESTR_HOME");
   // make_directories gives its mode to every parent it makes, and root's cache must be reachable by users.
-  if (root) {
+  if (::geteuid() == 0) {
     ORKESTR_CHECK(make_directories(home.empty() ? std::string(kSystemRoot) : home, 0755));
   }
-  ORKESTR_CHECK(own_directory(places.state_dir, 0700));
-  ORKESTR_CHECK(own_directory(places.cache_dir, root ? 0755 : 0700));
+  ORKESTR_CHECK(own_directory(places.state_dir, state_dir_mode()));
+  ORKESTR_CHECK(own_directory(places.cache_dir, cache_dir_mode()));
   return places;
 }
 

@@ -1,9 +1,11 @@
 // Where the library keeps things on this machine.
 //
-//   root                /var/lib/orkestr/state            /var/lib/orkestr/cache (0755: users may use the templates in
-//   it) anyone else         $XDG_STATE_HOME/orkestr           $XDG_CACHE_HOME/orkestr ORKESTR_HOME=DIR    DIR/state
-//   DIR/cache           (for both; an absolute path)
+//   who               state                      cache
+//   root              /var/lib/orkestr/state     /var/lib/orkestr/cache
+//   anyone else       $XDG_STATE_HOME/orkestr    $XDG_CACHE_HOME/orkestr
+//   ORKESTR_HOME=DIR  DIR/state                  DIR/cache
 //
+// Root's cache has mode 0755: users may use the templates in it. ORKESTR_HOME, an absolute path, goes before both.
 // What root does lands in root's places, whatever HOME says: sudo never writes into the caller's home.
 #pragma once
 
@@ -26,5 +28,10 @@ struct Places {
 // not_permitted names the directory, what is wrong with it and the command that repairs it; invalid_argument for a
 // relative ORKESTR_HOME or XDG path. Reads the environment, so call it while no other thread changes that.
 Result<Places> find_places();
+// The same without looking at them: only the environment decides, and nothing is made.
+Result<Places> name_places();
+// The modes that find_places() gives and asks for.
+unsigned state_dir_mode();
+unsigned cache_dir_mode();
 
 }  // namespace orkestr::base

@@ -23,6 +23,7 @@ constexpr std::size_t kMaxLine = 64U << 10U;  // longer ones reach on_line in pi
 constexpr milliseconds kDrain{100};           // for output after the exit, when a descendant holds the pipe open
 constexpr milliseconds kReapAfterKill{5000};  // see Child's destructor
 constexpr milliseconds kPollWithoutPidfd{20};
+constexpr milliseconds kPollForStop{100};
 
 class Collector {
  public:
@@ -83,18 +84,24 @@ class Collector {
   std::string line_;
 };
 
-// Waits until there is output, or the child ended, or `deadline`.
-void wait_for_news(const Collector& output, const Child& child, Deadline deadline) {
+// Waits until there is output, or the child ended, or `deadline`, or it may be time to look at `stop`.
+void wait_for_news(const Collector& output, const Child& child, Deadline deadline, bool stoppable = false) {
   std::array<pollfd, 2> fds{pollfd{output.open() ? output.fd() : -1, POLLIN, 0}, pollfd{child.exit_fd(), POLLIN, 0}};
   int timeout = deadline.poll_timeout_ms();
   if (child && child.exit_fd() < 0) {
     int step = static_cast<int>(kPollWithoutPidfd.count());
     timeout = timeout < 0 ? step : std::min(timeout, step);
   }
+  if (stoppable) {
+    int step = static_cast<int>(kPollForStop.count());
+    timeout = timeout < 0 ? step : std::min(timeout, step);
+  }
   ::poll(fds.data(), fds.size(), timeout);
 }
 
-Error timed_out(const std::string& program, Child& child, Collector& output, std::chrono::nanoseconds ran) {
+// Kills what runs; the error has `what` happened and the output so far.
+Error ended_early(ErrorCode code, const std::string& program, Child& child, Collector& output,
+                  const std::string& what) {
   child.kill(SIGKILL);
   (void)child.wait(Deadline::after(kReapAfterKill)).ok();
   auto limit = Deadline::after(kDrain);
@@ -103,16 +110,14 @@ Error timed_out(const std::string& program, Child& child, Collector& output, std
   ErrorDetails details;
   details.stage = program;
   details.console_tail = output.finish();
-  return Error(ErrorCode::internal,
-               fmt::format("{}: killed with its process group: not done after {:.1f} s, the time it was given", program,
-                           std::chrono::duration<double>(ran).count()),
-               std::move(details));
+  return Error(code, fmt::format("{}: killed with its process group: {}", program, what), std::move(details));
 }
 
 }  // namespace
 
 Result<RunResult> run_child(ChildOptions options, Deadline deadline,
-                            const std::function<void(std::string_view line)>& on_line, std::size_t max_output_bytes) {
+                            const std::function<void(std::string_view line)>& on_line, std::size_t max_output_bytes,
+                            const std::stop_token& stop) {
   auto started = Deadline::Clock::now();
   ORKESTR_TRY(auto pipe, make_pipe());
   ORKESTR_CHECK(set_nonblocking(pipe.first.get(), true));  // ours only: the command's end stays blocking
@@ -137,8 +142,15 @@ Result<RunResult> run_child(ChildOptions options, Deadline deadline,
       }
       return RunResult{*status, output.finish()};
     }
-    if (deadline.expired()) return timed_out(options.argv[0], child, output, Deadline::Clock::now() - started);
-    wait_for_news(output, child, deadline);
+    if (stop.stop_requested()) {
+      return ended_early(ErrorCode::cancelled, options.argv[0], child, output, "it was cancelled");
+    }
+    if (deadline.expired()) {
+      const std::chrono::duration<double> ran = Deadline::Clock::now() - started;
+      return ended_early(ErrorCode::internal, options.argv[0], child, output,
+                         fmt::format("not done after {:.1f} s, the time it was given", ran.count()));
+    }
+    wait_for_news(output, child, deadline, stop.stop_possible());
   }
 }
 

@@ -115,6 +115,21 @@ std::string iso8601_utc(std::int64_t wall_ms) {
                      clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
 }
 
+std::optional<std::int64_t> parse_iso8601_utc(std::string_view text) {
+  const std::string copy(text.substr(0, 64));
+  tm parts{};
+  const char* rest = ::strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) return std::nullopt;
+  std::int64_t ms = 0;
+  if (*rest == '.') {
+    int scale = 100;
+    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) ms += scale * (*rest - '0');
+  }
+  if (*rest == 'Z') ++rest;
+  if (*rest != '\0' || copy.size() != text.size()) return std::nullopt;
+  return std::int64_t{::timegm(&parts)} * 1000 + ms;
+}
+
 std::string boot_id() {
   auto text = read_file("/proc/sys/kernel/random/boot_id", 64);
   if (!text) return {};

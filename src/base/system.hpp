@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,6 +33,8 @@ std::int64_t wall_clock_ms();
 std::int64_t boot_clock_ms();
 // "2026-11-21T06:14:07.123Z"
 std::string iso8601_utc(std::int64_t wall_ms);
+// The inverse; milliseconds and the Z may be missing. Nothing for anything else.
+std::optional<std::int64_t> parse_iso8601_utc(std::string_view text);
 // The boot id of this kernel.
 std::string boot_id();
 

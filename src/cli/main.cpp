@@ -2,9 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "orkestr/version.hpp"
 
@@ -24,41 +28,93 @@ int report(const Error& error) {
 
 namespace {
 
-int run(int argc, char** argv) {
-  CLI::App app("Throwaway Linux microVMs for AI agents.", "orkestr");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", ORKESTR_VERSION);
-  app.footer("Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong command line or unknown name.");
+// "orkestr __complete WORD…": for the scripts of `orkestr completion`. Hidden, and no part of the tree it reads.
+int print_candidates(const std::vector<std::string>& words) {
+  for (const auto& line : complete(words)) fmt::print("{}\n", line);
+  return kExitOk;
+}
 
-  int code = kExitOk;
-  app.add_subcommand("version", "print the version")->callback([] { fmt::print("{}\n", ORKESTR_VERSION); });
+bool takes_a_command(const std::string& name) { return name == "run" || name == "exec"; }
 
-  CLI::App* templates = app.add_subcommand("template", "the images that sandboxes start from");
-  templates->require_subcommand(1);
-  templates->add_subcommand("list", "list the known templates, built or not")->callback([&] {
-    code = template_list();
-  });
-  std::string name;
-  bool force = false;
-  CLI::App* build = templates->add_subcommand("build", "build a template from its recipe (as root)");
-  build->add_option("name", name, "the template, as `orkestr template list` shows it")->required();
-  build->add_flag("--force", force, "build it again although it is there");
-  build->callback([&] { code = template_build(name, force); });
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+int run_program(std::vector<std::string> words) {
+  if (!words.empty() && words.front() == "__complete") return print_candidates({words.begin() + 1, words.end()});
+  Invocation invocation;
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (dashes != words.end() && takes_a_command(words.front())) {
+    invocation.has_dashes = true;
+    invocation.behind_dashes.assign(dashes + 1, words.end());
+    words.erase(dashes, words.end());
   }
-  return code;
+  const auto app = make_command_line(invocation);
+  const std::string unknown = did_you_mean(*app, words);
+  if (!unknown.empty()) {
+    fmt::print(stderr, "orkestr: {}. `orkestr {}--help` shows all.\n", unknown,
+               unknown.starts_with("there is no option") && words.front().front() != '-' ? words.front() + " " : "");
+    return kExitUsage;
+  }
+  try {
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the end
+    app->parse(words);
+  } catch (const CLI::ParseError& error) {
+    return app->exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  return invocation.code;
 }
 
 }  // namespace
+
+void add_template_commands(CLI::App& app, Invocation& invocation) {
+  constexpr const char* kName = "the template, as `orkestr template list` shows it";
+  auto command = std::make_shared<TemplateCommand>();
+  auto as_json = std::make_shared<bool>(false);
+  auto names = std::make_shared<std::vector<std::string>>();
+  const auto add = [](CLI::App* parent, const char* name, const char* summary, const std::string& example) {
+    CLI::App* made = parent->add_subcommand(name, summary);
+    made->footer("\nExample:\n  " + example);
+    return made;
+  };
+  CLI::App* templates =
+      add(&app, "template", "the images that sandboxes start from", "orkestr template build python-3.12");
+  templates->require_subcommand(1);
+  CLI::App* list = add(templates, "list", "list the known templates, built or not", "orkestr template list --json");
+  list->add_flag("--json", *as_json, "for machines");
+  list->callback([=, &invocation] { invocation.code = template_list(*as_json); });
+
+  CLI::App* build =
+      add(templates, "build", "build a template from its recipe (as root)", "sudo orkestr template build python-3.12");
+  CLI::Option* build_name = build->add_option("name", command->name, kName);
+  build->add_option("--recipe", command->recipe_file, "a recipe of your own, a JSON file that names its template")
+      ->check(CLI::ExistingFile)
+      ->excludes(build_name);
+  build->add_flag("--force", command->force, "build it again although it is there");
+  build->callback([=, &invocation] {
+    if (command->name.empty() && command->recipe_file.empty()) throw CLI::RequiredError("name or --recipe");
+    invocation.code = template_build(*command);
+  });
+
+  CLI::App* prepare =
+      add(templates, "prepare", "make ready what a first sandbox of it needs: build it if need be, verify its files",
+          "sudo orkestr template prepare node-22");
+  prepare->add_option("name", command->name, kName)->required();
+  prepare->callback([=, &invocation] { invocation.code = template_prepare(*command); });
+
+  CLI::App* inspect =
+      add(templates, "inspect", "where every part of a template came from", "orkestr template inspect node-22 --json");
+  inspect->add_option("name", command->name, kName)->required();
+  inspect->add_flag("--json", *as_json, "for machines");
+  inspect->callback([=, &invocation] { invocation.code = template_inspect(command->name, *as_json); });
+
+  CLI::App* remove = add(templates, "remove", "remove built templates; running sandboxes live on",
+                         "sudo orkestr template remove node-22");
+  remove->add_option("name", *names, kName)->required();
+  remove->callback([=, &invocation] { invocation.code = template_remove(*names); });
+}
+
 }  // namespace orkestr::cli
 
 int main(int argc, char** argv) {
   try {
-    return orkestr::cli::run(argc, argv);
+    return orkestr::cli::run_program({argv + 1, argv + argc});
   } catch (const std::exception& error) {
     fmt::print(stderr, "orkestr: {}\n", error.what());
     return orkestr::cli::kExitFailed;

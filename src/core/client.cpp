@@ -35,11 +35,18 @@ ClientImpl::~ClientImpl() {
   // The parent's I/O thread may have been in the middle of any of it at the fork: only descriptors are closed.
   backend_->close_descriptors_after_fork();
   static_cast<void>(std::make_unique<std::shared_ptr<Backend>>(std::move(backend_)).release());
+  static_cast<void>(std::make_unique<std::shared_ptr<core::Waits>>(std::move(waits_)).release());
   static_cast<void>(std::make_unique<std::shared_ptr<core::IoThread>>(std::move(thread_)).release());
+  static_cast<void>(workers_.release());
 }
 
 void ClientImpl::close() {
-  thread_->close([backend = backend_] { backend->shut_down(); });
+  if (forked()) return;
+  workers_->close();  // first: what they finish with may still need the I/O thread
+  thread_->close([backend = backend_, waits = waits_] {
+    waits->end();
+    backend->shut_down();
+  });
 }
 
 Result<void> ClientImpl::check_process() const {
@@ -48,6 +55,16 @@ Result<void> ClientImpl::check_process() const {
                fmt::format("handle belongs to process {}, this is its forked child {}; open a client "
                            "here with Client::open() and get() the sandbox by its id",
                            thread_->owner(), ::getpid()));
+}
+
+Result<std::shared_ptr<ClientImpl>> core::client_of(const std::optional<Client>& given) {
+  if (given) {
+    ORKESTR_CHECK(given->impl()->check_process());
+    return given->impl();
+  }
+  ORKESTR_TRY(auto chosen, get_default_client());
+  ORKESTR_CHECK(chosen.impl()->check_process());
+  return chosen.impl();
 }
 
 Result<Client> Client::open(ClientOptions options) {

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/command_end.hpp"
+#include "core/input_feeder.hpp"
 #include "core/output_cap.hpp"
 
 namespace orkestr::core {
@@ -149,15 +150,6 @@ struct WriteSink {
 };
 
 }  // namespace
-
-void InputFeeder::feed(Stream& stream) {
-  while (offered_ < bytes_.size()) {
-    const std::size_t count = stream.offer(std::string_view(bytes_).substr(offered_));
-    if (count == 0) return;
-    offered_ += count;
-  }
-  if (!std::exchange(ended_, true)) stream.end_input();
-}
 
 Operation<ExecResult> collect_command(std::unique_ptr<Stream> stream, ExecOptions options) {
   return Collector<ExecResult, CommandSink>::run(std::move(stream), CommandSink(std::move(options)));

@@ -16,16 +16,4 @@ inline constexpr std::size_t kMaxReadBytes = 1U << 30U;
 Operation<std::string> collect_file(std::shared_ptr<Session> session, std::string path);
 Operation<void> feed_file(std::unique_ptr<Stream> stream, std::string content);
 
-// Gives a fixed text to a stream's input as its window allows, then ends the input. Thread-safe.
-class InputFeeder {
- public:
-  explicit InputFeeder(std::string bytes) : bytes_(std::move(bytes)) {}
-  void feed(Stream& stream);
-
- private:
-  std::string bytes_;
-  std::size_t offered_ = 0;
-  bool ended_ = false;
-};
-
 }  // namespace orkestr::core

@@ -4,9 +4,13 @@
 #include <cmath>
 #include <mutex>
 
+#include "core/submit.hpp"
+#include "orkestr/template.hpp"
+
 namespace orkestr::core {
 namespace {
 
+// Between two attempts everything belongs to the I/O thread: the timer, and who is told when the client closes.
 class Attempts : public std::enable_shared_from_this<Attempts> {
  public:
   Attempts(std::shared_ptr<ClientImpl> client, CreateOptions options, Completion<OpenedSandbox> done)
@@ -16,14 +20,109 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         give_up_(base::Deadline::after(options_.retry_max)) {}
 
   void attempt() {
+    int mine = 0;
+    {
+      std::lock_guard lock(mutex_);
+      mine = ++attempts_;
+    }
     auto cancel = client_->backend().create(
         options_, [self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
     CancelFunction now;
     {
       std::lock_guard lock(mutex_);
-      (cancelled_ ? now : cancel_) = std::move(cancel);
+      // It may be over already, and the next one under way on the I/O thread.
+      if (mine == attempts_) (cancelled_ ? now : cancel_) = std::move(cancel);
     }
     if (now) now();
+  }
+
+  void cancel() {
+    CancelFunction hook;
+    {
+      std::lock_guard lock(mutex_);
+      cancelled_ = true;
+      hook = std::exchange(cancel_, nullptr);
+    }
+    if (hook) hook();
+    // Refused once the client was closed, and then close() has ended the wait.
+    client_->thread().post([self = shared_from_this()] { self->stop_waiting("create sandbox: cancelled"); });
+  }
+
+ private:
+  void answered(Result<OpenedSandbox> opened) {
+    if (opened || opened.error().code() != ErrorCode::fleet_full_retry) return finish(std::move(opened));
+    const double asked = opened.error().details().retry_after;
+    const double seconds = asked > 0 ? asked : std::min(8.0, 0.25 * std::exp2(tries_));
+    const auto pause = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+    if (tries_++ >= options_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
+    // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
+    // rare.
+    const bool posted = client_->thread().post([self = shared_from_this(), pause] { self->wait(pause); });
+    if (!posted) finish(std::move(opened));
+  }
+
+  void wait(std::chrono::nanoseconds pause) {
+    {
+      std::lock_guard lock(mutex_);
+      if (cancelled_) pause = std::chrono::nanoseconds(0);
+    }
+    timer_ = client_->thread().reactor().add_timer(pause, [self = shared_from_this()] { self->again(); });
+    on_close_ = client_->waits().add([self = shared_from_this()] {
+      self->on_close_ = 0;
+      self->stop_waiting("create sandbox: the client was closed");
+    });
+  }
+
+  void again() {
+    timer_ = 0;
+    client_->waits().remove(std::exchange(on_close_, 0));
+    bool cancelled = false;
+    {
+      std::lock_guard lock(mutex_);
+      cancelled = cancelled_;
+    }
+    if (cancelled) return finish(Error(ErrorCode::cancelled, "create sandbox: cancelled"));
+    attempt();
+  }
+
+  void stop_waiting(const char* why) {
+    if (timer_ == 0) return;
+    const auto self = shared_from_this();
+    client_->thread().reactor().cancel_timer(std::exchange(timer_, 0));
+    client_->waits().remove(std::exchange(on_close_, 0));
+    finish(Error(ErrorCode::cancelled, why));
+  }
+
+  void finish(Result<OpenedSandbox> result) {
+    if (auto done = std::exchange(done_, nullptr)) done(std::move(result));
+  }
+
+  const std::shared_ptr<ClientImpl> client_;
+  const CreateOptions options_;
+  Completion<OpenedSandbox> done_;
+  const base::Deadline give_up_;
+  int tries_ = 0;
+  base::Reactor::TimerId timer_ = 0;  // of the wait that is under way; I/O thread
+  std::uint64_t on_close_ = 0;        // likewise
+  std::mutex mutex_;
+  int attempts_ = 0;
+  bool cancelled_ = false;
+  CancelFunction cancel_;
+};
+
+// create, build what is missing, create once more: one of them is under way, and cancel() reaches that one.
+class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
+ public:
+  CreateOrBuild(std::shared_ptr<ClientImpl> client, CreateOptions options, Completion<OpenedSandbox> done)
+      : client_(std::move(client)), options_(std::move(options)), done_(std::move(done)) {}
+
+  void begin() {
+    step([&] {
+      return create_with_retries(client_, options_, [self = shared_from_this()](Result<OpenedSandbox> opened) {
+        if (opened || opened.error().code() != ErrorCode::template_not_found) return self->finish(std::move(opened));
+        self->build();
+      });
+    });
   }
 
   void cancel() {
@@ -37,29 +136,40 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   }
 
  private:
-  void answered(Result<OpenedSandbox> opened) {
-    if (opened || opened.error().code() != ErrorCode::fleet_full_retry) return finish(std::move(opened));
-    const double asked = opened.error().details().retry_after;
-    const double seconds = asked > 0 ? asked : std::min(8.0, 0.25 * std::exp2(tries_));
-    const auto pause = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-    if (tries_++ >= options_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
-    const auto self = shared_from_this();
-    const bool posted = client_->thread().post([self, pause] {
-      // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
-      // rare.
-      self->client_->thread().reactor().add_timer(pause, [self] { self->again(); });
+  void build() {
+    step([&] {
+      TemplateBuildOptions build;
+      build.on_progress = options_.on_progress;
+      return run_on_worker<TemplateInfo>(
+          client_,
+          [client = client_, name = options_.template_name, build](const std::stop_token& stop) {
+            return client->backend().build_template(name, build, stop);
+          },
+          [self = shared_from_this()](Result<TemplateInfo> built) {
+            if (!built) return self->finish(built.error());
+            self->step([&] {
+              return create_with_retries(self->client_, self->options_,
+                                         [self](Result<OpenedSandbox> opened) { self->finish(std::move(opened)); });
+            });
+          });
     });
-    if (!posted) finish(std::move(opened));
   }
 
-  void again() {
-    bool cancelled = false;
+  // Starts a step; cancel() is about this one from now on. It may be over, and the next one begun, before it returns.
+  template <class Start>
+  void step(Start start) {
+    int mine = 0;
     {
       std::lock_guard lock(mutex_);
-      cancelled = cancelled_;
+      mine = ++steps_;
     }
-    if (cancelled) return finish(Error(ErrorCode::cancelled, "create sandbox: cancelled"));
-    attempt();
+    CancelFunction hook = start();
+    CancelFunction now;
+    {
+      std::lock_guard lock(mutex_);
+      if (mine == steps_) (cancelled_ ? now : cancel_) = std::move(hook);
+    }
+    if (now) now();
   }
 
   void finish(Result<OpenedSandbox> result) {
@@ -69,9 +179,8 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   const std::shared_ptr<ClientImpl> client_;
   const CreateOptions options_;
   Completion<OpenedSandbox> done_;
-  const base::Deadline give_up_;
-  int tries_ = 0;
   std::mutex mutex_;
+  int steps_ = 0;
   bool cancelled_ = false;
   CancelFunction cancel_;
 };
@@ -83,6 +192,16 @@ CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOpt
   auto attempts = std::make_shared<Attempts>(std::move(client), std::move(options), std::move(done));
   attempts->attempt();
   return [weak = std::weak_ptr<Attempts>(attempts)] {
+    if (auto self = weak.lock()) self->cancel();
+  };
+}
+
+CancelFunction create_or_build(std::shared_ptr<ClientImpl> client, CreateOptions options,
+                               Completion<OpenedSandbox> done) {
+  if (!options.auto_build) return create_with_retries(std::move(client), std::move(options), std::move(done));
+  auto work = std::make_shared<CreateOrBuild>(std::move(client), std::move(options), std::move(done));
+  work->begin();
+  return [weak = std::weak_ptr<CreateOrBuild>(work)] {
     if (auto self = weak.lock()) self->cancel();
   };
 }

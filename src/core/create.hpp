@@ -1,4 +1,5 @@
-// create() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits.
+// create() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits. And for
+// a template that is not built yet.
 #pragma once
 
 #include <memory>
@@ -12,5 +13,10 @@ namespace orkestr::core {
 // error asks for, else 0.25 s doubling up to 8 s. Any thread.
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done);
+
+// The same; a template that is not found is built on a worker first, when options.auto_build says so, and then it is
+// tried once more.
+CancelFunction create_or_build(std::shared_ptr<ClientImpl> client, CreateOptions options,
+                               Completion<OpenedSandbox> done);
 
 }  // namespace orkestr::core

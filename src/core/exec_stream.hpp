@@ -12,9 +12,10 @@ namespace orkestr {
 
 struct ExecStream::Impl {
   Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream, ExecOptions options);
-  static std::function<void(Stream&)> feeder(std::optional<std::string> input);
 
   const std::chrono::milliseconds timeout;
+  const bool input_open;
+  const bool tty;
   core::Pull pull;
   std::atomic<bool> over{false};
 };

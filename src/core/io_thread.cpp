@@ -1,12 +1,12 @@
 #include "core/io_thread.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <system_error>
 
 #include "base/try.hpp"
+#include "core/blocked_signals.hpp"
 
 namespace orkestr::core {
 
@@ -35,10 +35,7 @@ bool IoThread::post(std::function<void()> task) {
 }
 
 bool IoThread::start_locked() {
-  // A new thread inherits the mask: the embedder's signals must find the embedder's threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const BlockedSignals blocked;
   try {
     thread_ = std::thread([self = shared_from_this()] {
       self->thread_id_ = std::this_thread::get_id();
@@ -47,7 +44,6 @@ bool IoThread::start_locked() {
     });
   } catch (const std::system_error&) {  // no more threads for this user
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread_.joinable();
 }
 

@@ -1,8 +1,10 @@
 #include "orkestr/operation.hpp"
 
+#include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -12,13 +14,17 @@
 namespace orkestr::detail {
 
 struct OperationState::Impl {
+  const pid_t owner = ::getpid();
   mutable std::mutex mutex;
   mutable std::condition_variable changed;
   bool claimed = false;
-  bool done = false;
+  std::atomic<bool> done{false};  // written under the mutex; a forked child, which cannot lock that, reads it without
   bool cancel_asked = false;
   std::function<void()> cancel_hook;
   base::UniqueFd event;
+
+  // In a forked child another thread may have held the mutex, or waited on the condition, at the fork.
+  bool forked() const { return ::getpid() != owner; }
 
   void signal_event() const {
     const std::uint64_t one = 1;
@@ -28,11 +34,24 @@ struct OperationState::Impl {
 };
 
 OperationState::OperationState() : impl_(std::make_unique<Impl>()) {}
-OperationState::~OperationState() = default;
+OperationState::~OperationState() {
+  if (impl_->forked()) (void)impl_.release();  // destroying a condition waits for who waits on it: in the parent
+}
+
+bool OperationState::done() const noexcept { return impl_->done.load(std::memory_order_acquire); }
+
+Error OperationState::not_here() const {
+  return Error(
+      ErrorCode::not_ready,
+      fmt::format("the operation belongs to process {}, this is its forked child {}, where it never completes; "
+                  "open a client here with Client::open() and repeat it",
+                  impl_->owner, ::getpid()));
+}
 
 bool OperationState::wait(std::optional<std::chrono::nanoseconds> timeout) const {
+  if (impl_->forked()) return true;
   std::unique_lock lock(impl_->mutex);
-  auto done = [this] { return impl_->done; };
+  auto done = [this] { return impl_->done.load(); };
   if (!timeout) {
     impl_->changed.wait(lock, done);
     return true;
@@ -43,6 +62,7 @@ bool OperationState::wait(std::optional<std::chrono::nanoseconds> timeout) const
 }
 
 int OperationState::fd() {
+  if (impl_->forked()) return -1;
   std::lock_guard lock(impl_->mutex);
   if (!impl_->event) {
     impl_->event.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -52,6 +72,7 @@ int OperationState::fd() {
 }
 
 void OperationState::cancel() {
+  if (impl_->forked()) return;
   std::function<void()> hook;
   {
     std::lock_guard lock(impl_->mutex);

@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include "core/validate.hpp"
+
 namespace orkestr {
 namespace {
 
@@ -28,7 +30,7 @@ Result<Enum> parse(std::string_view argument, const std::array<std::string_view,
     allowed += (i == 0 ? "" : ", ") + std::string(names[i]);
   }
   return Error(ErrorCode::invalid_argument,
-               fmt::format("{} is '{}'; allowed are {}", argument, text.substr(0, 64), allowed));
+               fmt::format("{} is {}; allowed are {}", argument, core::shown(text), allowed));
 }
 
 }  // namespace

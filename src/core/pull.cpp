@@ -2,20 +2,20 @@
 
 namespace orkestr::core {
 
-Pull::Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream,
-           std::function<void(Stream&)> while_ready)
+Pull::Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream, std::optional<InputFeeder> input)
     : sandbox_(std::move(sandbox)), shared_(std::make_shared<Shared>()) {
   shared_->stream = std::move(stream);
-  shared_->while_ready = std::move(while_ready);
+  shared_->input = std::move(input);
   Stream* raw = shared_->stream.get();
   raw->on_ready([weak = std::weak_ptr<Shared>(shared_)] {
     auto shared = weak.lock();
     if (!shared) return;
-    if (shared->while_ready) {
+    if (shared->input) {
       std::lock_guard lock(shared->mutex);
-      if (shared->stream) shared->while_ready(*shared->stream);
+      if (shared->stream) shared->input->feed(*shared->stream);
     }
     shared->waiter.signal();
+    shared->room.signal();
   });
 }
 
@@ -42,6 +42,7 @@ void Pull::close() {
   std::lock_guard lock(shared_->mutex);
   dropped = std::move(shared_->stream);
   shared_->waiter.set_readable(true);
+  shared_->room.signal();
 }
 
 std::optional<Result<StreamItem>> Pull::next(base::Deadline deadline) {
@@ -75,6 +76,38 @@ std::optional<Result<StreamItem>> Pull::offer_all(std::string_view bytes, base::
     }
   }
   return std::nullopt;
+}
+
+Result<std::size_t> Pull::write_some(std::string_view bytes, base::Deadline deadline) {
+  while (!bytes.empty()) {
+    shared_->room.arm();
+    {
+      std::lock_guard lock(shared_->mutex);
+      if (!shared_->stream) return Error(ErrorCode::not_ready, "write: the stream was closed");
+      if (shared_->input->ends()) {
+        return Error(ErrorCode::invalid_argument,
+                     "write: the input has ended with close_input(); nothing can follow it");
+      }
+      if (shared_->stream->finished()) break;
+      const bool my_turn = shared_->input->feed(*shared_->stream);
+      if (const std::size_t taken = my_turn ? shared_->stream->offer(bytes) : 0; taken > 0) return taken;
+    }
+    if (!shared_->room.wait(deadline)) return std::size_t{0};
+  }
+  return bytes.size();
+}
+
+void Pull::end_input() {
+  std::lock_guard lock(shared_->mutex);
+  if (!shared_->stream || !shared_->input) return;
+  shared_->input->end_after_all();
+  shared_->input->feed(*shared_->stream);
+  shared_->room.signal();
+}
+
+void Pull::resize(int cols, int rows) {
+  std::lock_guard lock(shared_->mutex);
+  if (shared_->stream) shared_->stream->resize(cols, rows);
 }
 
 int Pull::fd() { return shared_->waiter.fd(!shared_->stream || shared_->stream->readable()); }

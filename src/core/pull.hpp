@@ -3,24 +3,32 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "core/handles.hpp"
+#include "core/input_feeder.hpp"
 #include "core/waiter.hpp"
 
 namespace orkestr::core {
 
 class Pull {
  public:
-  // `while_ready` also runs at each readiness, on whatever thread that is: for feeding input beside reading.
+  // `input` is fed beside reading, at each readiness, on whatever thread that is; before what write() gives.
   Pull(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream,
-       std::function<void(Stream&)> while_ready = nullptr);
+       std::optional<InputFeeder> input = std::nullopt);
   ~Pull();
 
   // Nothing at the deadline.
   std::optional<Result<StreamItem>> next(base::Deadline deadline);
   // Writes all of it, waiting for room. An early end of the stream is returned: with its error, or as an `end` item.
   std::optional<Result<StreamItem>> offer_all(std::string_view bytes, base::Deadline deadline);
-  std::int64_t pid() const;  // any thread
+  // For a stream that was given an `input` which does not end by itself. Waits until there is room for some of the
+  // bytes and answers how many it took, 0 at the deadline; all of them go nowhere once the stream has ended. Beside
+  // whoever reads; one writer at a time.
+  Result<std::size_t> write_some(std::string_view bytes, base::Deadline deadline);
+  void end_input();                 // after all of that input; any thread, idempotent
+  void resize(int cols, int rows);  // any thread
+  std::int64_t pid() const;         // any thread
   Stream* stream() { return shared_->stream.get(); }
   int fd();
   bool forked() const { return sandbox_->client->forked(); }
@@ -31,10 +39,11 @@ class Pull {
  private:
   // What the stream's hook needs, also while this object is being destroyed.
   struct Shared {
-    std::mutex mutex;  // serialises while_ready with the end of the stream
+    std::mutex mutex;  // for what is not the reader's: input, and the end of the stream
     std::unique_ptr<Stream> stream;
-    std::function<void(Stream&)> while_ready;
-    Waiter waiter;
+    std::optional<InputFeeder> input;
+    Waiter waiter;  // of the reader
+    Waiter room;    // of the writer
   };
   std::shared_ptr<SandboxImpl> sandbox_;  // keeps the I/O thread
   std::shared_ptr<Shared> shared_;

@@ -7,22 +7,13 @@
 #include "core/handles.hpp"
 #include "core/submit.hpp"
 #include "core/validate.hpp"
+#include "orkestr/template.hpp"
 
 namespace orkestr {
 namespace {
 
+using core::client_of;
 using core::completed;
-
-// The client of a call, in this process.
-Result<std::shared_ptr<ClientImpl>> client_of(const std::optional<Client>& given) {
-  if (given) {
-    ORKESTR_CHECK(given->impl()->check_process());
-    return given->impl();
-  }
-  ORKESTR_TRY(auto chosen, get_default_client());
-  ORKESTR_CHECK(chosen.impl()->check_process());
-  return chosen.impl();
-}
 
 Completion<OpenedSandbox> to_handle(std::shared_ptr<ClientImpl> client, Completion<Sandbox> done) {
   return [client = std::move(client), done = std::move(done)](Result<OpenedSandbox> opened) {
@@ -44,6 +35,7 @@ Operation<ExecResult> start(const std::shared_ptr<SandboxImpl>& sandbox, Result<
                             ExecOptions options) {
   if (auto here = sandbox->client->check_process(); !here) return completed<ExecResult>(here.error());
   if (!request) return completed<ExecResult>(request.error());
+  if (auto good = core::check_waited(options); !good) return completed<ExecResult>(good.error());
   return core::collect_command(sandbox->session->exec(std::move(*request)), std::move(options));
 }
 
@@ -54,9 +46,8 @@ Operation<Sandbox> Sandbox::create_async(CreateOptions options, std::optional<Cl
   if (!impl) return completed<Sandbox>(impl.error());
   if (auto good = core::check_create(options, (*impl)->backend().name()); !good)
     return completed<Sandbox>(good.error());
-  return core::submit<Sandbox>([&](auto done) {
-    return core::create_with_retries(*impl, std::move(options), to_handle(*impl, std::move(done)));
-  });
+  return core::submit<Sandbox>(
+      [&](auto done) { return core::create_or_build(*impl, std::move(options), to_handle(*impl, std::move(done))); });
 }
 
 Operation<Sandbox> Sandbox::get_async(std::string_view sandbox_id, std::optional<Client> client) {
@@ -76,6 +67,11 @@ Operation<std::vector<SandboxInfo>> Sandbox::list_async(ListOptions options, std
 }
 
 Result<Sandbox> Sandbox::create(CreateOptions options, std::optional<Client> client) {
+  // Here a template is built in the caller's thread; only after that does anything wait for another one.
+  const bool auto_build = std::exchange(options.auto_build, false);
+  auto created = create_async(options, client).get();
+  if (created || !auto_build || created.error().code() != ErrorCode::template_not_found) return created;
+  ORKESTR_CHECK(Template::build(options.template_name, {false, {}, options.on_progress}, client));
   return create_async(std::move(options), std::move(client)).get();
 }
 Result<Sandbox> Sandbox::get(std::string_view sandbox_id, std::optional<Client> client) {
@@ -124,6 +120,25 @@ Result<ExecResult> Sandbox::run(std::vector<std::string> argv, ExecOptions optio
 Result<ExecStream> Sandbox::exec_stream(std::string_view command, ExecOptions options) const {
   ORKESTR_CHECK(impl_->client->check_process());
   ORKESTR_TRY(auto request, core::shell_command(command, options));
+  return ExecStream(
+      std::make_unique<ExecStream::Impl>(impl_, impl_->session->exec(std::move(request)), std::move(options)));
+}
+
+Operation<std::vector<Event>> Sandbox::events_async(EventOptions options) const {
+  using Value = std::vector<Event>;
+  if (auto here = impl_->client->check_process(); !here) return completed<Value>(here.error());
+  if (options.limit == 0) {
+    return completed<Value>(Error(ErrorCode::invalid_argument, "limit is 0; it must be at least 1"));
+  }
+  return core::submit<Value>([&](auto done) { return impl_->session->events(std::move(options), std::move(done)); });
+}
+Result<std::vector<Event>> Sandbox::events(EventOptions options) const {
+  return events_async(std::move(options)).get();
+}
+
+Result<ExecStream> Sandbox::run_stream(std::vector<std::string> argv, ExecOptions options) const {
+  ORKESTR_CHECK(impl_->client->check_process());
+  ORKESTR_TRY(auto request, core::plain_command(std::move(argv), options));
   return ExecStream(
       std::make_unique<ExecStream::Impl>(impl_, impl_->session->exec(std::move(request)), std::move(options)));
 }

@@ -1,10 +1,13 @@
 // From a backend's completions to the public Operation<T>.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <stop_token>
 #include <utility>
 
 #include "backend.hpp"
+#include "core/handles.hpp"
 #include "orkestr/operation.hpp"
 
 namespace orkestr::core {
@@ -23,6 +26,19 @@ Operation<T> submit(Start&& start) {
   Completion<T> done = [state](Result<T> result) { state->set(std::move(result)); };
   state->on_cancel(std::forward<Start>(start)(std::move(done)));
   return Operation<T>(std::move(state));
+}
+
+// Does `work` on one of the client's workers. Returns what asks it to stop; closing the client does that too.
+template <class T>
+CancelFunction run_on_worker(const std::shared_ptr<ClientImpl>& client,
+                             std::function<Result<T>(const std::stop_token&)> work, Completion<T> done) {
+  std::stop_source stop;
+  const bool runs = client->workers().run([stop, work = std::move(work), done](const std::stop_token& closing) mutable {
+    const std::stop_callback forward(closing, [&stop] { stop.request_stop(); });
+    done(work(stop.get_token()));
+  });
+  if (!runs) done(Error(ErrorCode::not_ready, "the client was closed, or no thread could start; open another one"));
+  return [stop]() mutable { stop.request_stop(); };
 }
 
 }  // namespace orkestr::core

@@ -44,26 +44,6 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-// A value in an error text: quoted, cut between characters; control characters and what is not UTF-8 are made visible.
-std::string shown(std::string_view value) {
-  std::string_view part = value.substr(0, kMaxShownBytes);
-  while (part.size() < value.size() && !part.empty() &&
-         (static_cast<unsigned char>(value[part.size()]) & 0xc0) == 0x80) {
-    part.remove_suffix(1);
-  }
-  const bool text = is_utf8(part);
-  std::string out = "'";
-  for (const char c : part) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !text)) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out + (part.size() < value.size() ? fmt::format("…' ({} bytes)", value.size()) : "'");
-}
-
 bool is_env_name(std::string_view name) {
   auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   if (name.empty() || !letter(name[0])) return false;
@@ -125,14 +105,15 @@ bool is_template_name(std::string_view name) {
 }
 
 Result<void> check_machine(const CreateOptions& options) {
-  if (options.cpu && !(*options.cpu >= 1 && *options.cpu <= 16)) {
-    return invalid("cpu is {}; allowed are 1 to 16 vCPUs", *options.cpu);
-  }
-  if (options.cpu && *options.cpu != std::floor(*options.cpu)) {
-    return invalid("cpu is {}; a local sandbox has whole vCPUs, 1 to 16", *options.cpu);
+  if (options.cpu && !(*options.cpu >= 0.1 && *options.cpu <= 16)) {
+    return invalid("cpu is {}; allowed are 0.1 to 16 CPUs", *options.cpu);
   }
   if (options.memory_mb && (*options.memory_mb < 256 || *options.memory_mb > 65536)) {
     return invalid("memory_mb is {}; allowed are 256 to 65536 MiB", *options.memory_mb);
+  }
+  if (options.disk_mb && (*options.disk_mb < 8192 || *options.disk_mb > 131072)) {
+    return invalid("disk_mb is {}; allowed are 8192 to 131072 MiB (unused space takes none on the host)",
+                   *options.disk_mb);
   }
   return {};
 }
@@ -181,17 +162,42 @@ Result<CommandRequest> command(std::vector<std::string> argv, const ExecOptions&
   if (options.user.size() > 256 || has_nul(options.user) || options.user.find_first_of(":/\n") != std::string::npos) {
     return invalid("user is {}; allowed is a name or a number of the guest, at most 256 bytes", shown(options.user));
   }
+  if (options.tty) ORKESTR_CHECK(check_terminal(options.cols, options.rows));
   CommandRequest request;
   ORKESTR_TRY(request.cwd, check_path("cwd", options.cwd));
   request.argv = std::move(argv);
   request.env = options.env;
   request.user = options.user;
   request.timeout = options.timeout;
-  request.stdin_open = options.stdin_data.has_value();
+  request.stdin_open = options.stdin_data.has_value() || options.stdin_open || options.tty;
+  if (options.tty) {
+    request.tty = true;
+    request.cols = options.cols;
+    request.rows = options.rows;
+  }
   return request;
 }
 
 }  // namespace
+
+std::string shown(std::string_view value) {
+  std::string_view part = value.substr(0, kMaxShownBytes);
+  while (part.size() < value.size() && !part.empty() &&
+         (static_cast<unsigned char>(value[part.size()]) & 0xc0) == 0x80) {
+    part.remove_suffix(1);
+  }
+  const bool text = is_utf8(part);
+  std::string out = "'";
+  for (const char c : part) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !text)) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out + (part.size() < value.size() ? fmt::format("…' ({} bytes)", value.size()) : "'");
+}
 
 Error not_there_yet(std::string_view what, std::string_view backend) {
   return Error(ErrorCode::not_supported,
@@ -289,6 +295,18 @@ Result<std::string> check_writable_path(std::string_view argument, std::string_v
   return Error(
       ErrorCode::not_permitted,
       fmt::format("{} is {}; files can be written under /workspace, /tmp and /persist only", argument, shown(path)));
+}
+
+Result<void> check_waited(const ExecOptions& options) {
+  if (!options.tty && !options.stdin_open) return {};
+  return invalid("{} is set, which exec() and run() cannot serve: start the command with exec_stream() or run_stream()",
+                 options.tty ? "tty" : "stdin_open");
+}
+
+Result<void> check_terminal(int cols, int rows) {
+  if (cols < 1 || cols > 1000) return invalid("cols is {}; allowed are 1 to 1000 columns of a terminal", cols);
+  if (rows < 1 || rows > 1000) return invalid("rows is {}; allowed are 1 to 1000 rows of a terminal", rows);
+  return {};
 }
 
 Result<void> check_mode(int mode) {

@@ -31,11 +31,18 @@ Result<void> check_sandbox_id(std::string_view id);
 Result<CommandRequest> shell_command(std::string_view command, const ExecOptions& options);
 Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOptions& options);
 
+// For exec() and run(), which have nobody that could write on or resize while they wait.
+Result<void> check_waited(const ExecOptions& options);
+Result<void> check_terminal(int cols, int rows);
+
 // The path with doubled and trailing slashes and "." components taken out.
 Result<std::string> check_path(std::string_view argument, std::string_view path);
 // The same for a place that is written, made, moved or removed: also not_permitted outside the writable roots.
 Result<std::string> check_writable_path(std::string_view argument, std::string_view path);
 Result<void> check_mode(int mode);
+
+// A value in an error text: quoted, cut between characters; control characters and what is not UTF-8 are made visible.
+std::string shown(std::string_view value);
 
 // not_supported for what a later version will have.
 Error not_there_yet(std::string_view what, std::string_view backend);

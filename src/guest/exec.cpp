@@ -7,12 +7,14 @@
 #include <cerrno>
 #include <csignal>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "guest/launch.hpp"
+#include "guest/terminal.hpp"
 #include "guest/users.hpp"
 
 namespace orkestr::guest {
@@ -37,8 +39,8 @@ void set_variable(std::vector<std::string>& env, const std::string& name, std::s
   env.push_back(entry.append(value));
 }
 
-std::vector<std::string> environment_of(const User& user, const wire::EnvList& sandbox, const wire::EnvList& request,
-                                        const std::string& mark) {
+std::vector<std::string> environment_of(const User& user, bool terminal, const wire::EnvList& sandbox,
+                                        const wire::EnvList& request, const std::string& mark) {
   std::vector<std::string> env{
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       "HOME=" + user.home,
@@ -46,7 +48,7 @@ std::vector<std::string> environment_of(const User& user, const wire::EnvList& s
       "LOGNAME=" + user.name,
       "SHELL=/bin/bash",
       "LANG=C.UTF-8",
-      "TERM=dumb",
+      terminal ? "TERM=xterm-256color" : "TERM=dumb",
   };
   for (const auto& [name, value] : sandbox) set_variable(env, name, value);
   for (const auto& [name, value] : request) set_variable(env, name, value);
@@ -66,6 +68,7 @@ Result<std::unique_ptr<Exec>> Exec::start(Services& services, std::uint32_t id, 
   wire::StartedMessage started;
   started.pid = static_cast<std::uint64_t>(exec->pid_);
   exec->outlet_.send(wire::Type::started, started.encode());
+  if (exec->request_.tty) exec->outlet_.send_data(wire::data_frame(id, wire::Stream::error_output, {}, true));
   return exec;
 }
 
@@ -84,41 +87,69 @@ Exec::~Exec() {
   if (tree_) services_.trees.give_back(std::move(tree_));
 }
 
+// Both ends of the command's streams. What is not there: no input; no error output of its own (a terminal has one).
+struct Exec::Wiring {
+  struct Ends {
+    base::UniqueFd input, output, error_output;
+  };
+  Ends ours, theirs;
+};
+
+// Non-blocking on our side only: the flag belongs to the open file, and each end of a pipe is one of its own.
+Result<Exec::Wiring> Exec::make_pipes() const {
+  Wiring wiring;
+  ORKESTR_TRY(std::tie(wiring.ours.output, wiring.theirs.output), base::make_pipe());
+  ORKESTR_TRY(std::tie(wiring.ours.error_output, wiring.theirs.error_output), base::make_pipe());
+  if (request_.stdin_open) {
+    ORKESTR_TRY(std::tie(wiring.theirs.input, wiring.ours.input), base::make_pipe());
+  }
+  for (const base::UniqueFd* end : {&wiring.ours.output, &wiring.ours.error_output, &wiring.ours.input}) {
+    if (*end) ORKESTR_CHECK(base::set_nonblocking(end->get(), true));
+  }
+  return wiring;
+}
+
+Result<Exec::Wiring> Exec::make_terminal(std::optional<uid_t> owner) const {
+  ORKESTR_TRY(Terminal terminal, open_terminal(request_.cols, request_.rows, owner));
+  Wiring wiring;
+  wiring.ours.input.reset(::fcntl(terminal.master.get(), F_DUPFD_CLOEXEC, 3));
+  if (!wiring.ours.input) return base::errno_error("duplicate a terminal's descriptor", errno);
+  wiring.ours.output = std::move(terminal.master);
+  wiring.theirs.output = std::move(terminal.slave);
+  return wiring;
+}
+
 Result<void> Exec::spawn() {
   started_at_ = steady_clock::now();
   ORKESTR_TRY(User user, find_user(request_.user));
   ORKESTR_TRY(tree_, services_.trees.take());
 
-  // Non-blocking on our side only: the flag belongs to the open file, and each end of a pipe is one of its own.
-  ORKESTR_TRY(auto output, base::make_pipe());
-  ORKESTR_TRY(auto error_output, base::make_pipe());
-  std::pair<base::UniqueFd, base::UniqueFd> input;
-  if (request_.stdin_open) {
-    ORKESTR_TRY(input, base::make_pipe());
-    ORKESTR_CHECK(base::set_nonblocking(input.second.get(), true));
-  }
-  for (const base::UniqueFd* end : {&output.first, &error_output.first}) {
-    if (::fcntl(end->get(), F_SETFL, O_NONBLOCK) != 0) return base::errno_error("fcntl on a pipe", errno);
-  }
+  const bool switch_user = !request_.user.empty();
+  ORKESTR_TRY(Wiring wiring,
+              request_.tty ? make_terminal(switch_user ? std::optional(user.uid) : std::nullopt) : make_pipes());
+  const StreamKind kind = request_.tty ? StreamKind::terminal : StreamKind::pipe;
 
   LaunchRequest launch_request;
-  launch_request.env = environment_of(user, services_.settings.env, request_.env, tree_->mark());
+  launch_request.env = environment_of(user, request_.tty, services_.settings.env, request_.env, tree_->mark());
   launch_request.argv = std::move(request_.argv);
   launch_request.cwd = request_.cwd.empty() ? services_.settings.workspace : request_.cwd;
-  launch_request.standard[0] = input.first ? input.first.get() : services_.null_fd;
-  launch_request.standard[1] = output.second.get();
-  launch_request.standard[2] = error_output.second.get();
+  launch_request.terminal = request_.tty;
+  const auto& theirs = wiring.theirs;
+  launch_request.standard[0] = theirs.input ? theirs.input.get() : services_.null_fd;
+  launch_request.standard[1] = theirs.output.get();
+  launch_request.standard[2] = theirs.error_output.get();
+  if (request_.tty) std::fill_n(launch_request.standard, 3, theirs.output.get());
   launch_request.cgroup_fd = tree_->cgroup_fd();
   launch_request.uid = user.uid;
   launch_request.gid = user.gid;
   launch_request.groups = std::move(user.groups);
-  launch_request.switch_user = !request_.user.empty();
+  launch_request.switch_user = switch_user;
   launch_request.is_init = services_.settings.is_init;
 
   // The agent's ends first: once the command runs, nothing may fail any more.
-  ORKESTR_CHECK(output_.open(std::move(output.first), wake_));
-  ORKESTR_CHECK(error_output_.open(std::move(error_output.first), wake_));
-  if (input.second) ORKESTR_CHECK(input_.open(std::move(input.second)));
+  ORKESTR_CHECK(output_.open(std::move(wiring.ours.output), kind, wake_));
+  if (wiring.ours.error_output) ORKESTR_CHECK(error_output_.open(std::move(wiring.ours.error_output), kind, wake_));
+  if (wiring.ours.input) ORKESTR_CHECK(input_.open(std::move(wiring.ours.input), kind));
   ORKESTR_TRY(pid_, launch(launch_request));
 
   tree_->set_leader(pid_);
@@ -137,6 +168,8 @@ std::uint64_t Exec::elapsed_us() const {
 
 void Exec::on_exit(int status, const rusage& usage) {
   exited_ = true;
+  // Nobody that counts reads the terminal any more; its sender must not wait for that.
+  if (request_.tty) input_.close();
   exit_.duration_us = elapsed_us();
   exit_.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   exit_.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -211,6 +244,12 @@ void Exec::stop_waiting_for_leader() {
 }
 
 bool Exec::on_input(std::string_view bytes, bool end) { return input_.write(bytes, end); }
+
+bool Exec::resize(const wire::ResizeMessage& size) {
+  if (!request_.tty) return false;
+  if (!output_.ended()) resize_terminal(output_.fd(), size.cols, size.rows);
+  return true;
+}
 
 bool Exec::on_credit(std::uint32_t bytes) { return outlet_.grant(bytes); }
 

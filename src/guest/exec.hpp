@@ -1,4 +1,6 @@
-// One command: from ExecRequest to ExecExit.
+// One command: from ExecRequest to ExecExit. Its standard streams are pipes, or all three one terminal, of which the
+// agent has the master. In what follows "both pipes" are then that master, whose end is that nobody has the terminal
+// open.
 //
 // When it is over. The result is sent when the leader has exited and both pipes are at their end; or, kGrace after the
 // leader's exit, with what the pipes hold at that moment, however slowly it is read. So `server &` does not hold its
@@ -40,6 +42,8 @@ class Exec {
   [[nodiscard]] bool on_input(std::string_view bytes, bool end);
   [[nodiscard]] bool on_credit(std::uint32_t bytes);
   void cancel();
+  // False when it has no terminal.
+  [[nodiscard]] bool resize(const wire::ResizeMessage& size);
   // The connection is gone: the command goes on until its timeout, unheard.
   void detach();
   // Moves output; true when it wants another turn at once.
@@ -50,7 +54,10 @@ class Exec {
   enum class Ending { none, terminating, killing, done };
 
   Exec(Services& services, std::uint32_t id, wire::ExecRequest request, Wake wake);
+  struct Wiring;
   Result<void> spawn();
+  Result<Wiring> make_pipes() const;
+  Result<Wiring> make_terminal(std::optional<uid_t> owner) const;
   void on_exit(int status, const rusage& usage);
   void end_tree(bool& reason);
   void check_tree();

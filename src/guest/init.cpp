@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -104,9 +105,28 @@ Result<void> mount_base() {
   return mount_at(disk.c_str(), "/base", "erofs", MS_RDONLY | MS_NOATIME);
 }
 
+// The file system was made for the smallest disk there is; this one may be larger.
+Result<void> grow_to_disk(const std::string& disk, const char* mount_point) {
+  // From linux/fs.h, which glibc's sys/mount.h does not get along with, and from a header that is not installed.
+  constexpr unsigned long kBlockDeviceSize = 0x80081272;  // BLKGETSIZE64: bytes
+  constexpr unsigned long kExt4Resize = 0x40086610;       // EXT4_IOC_RESIZE_FS: the new count of blocks
+  ORKESTR_TRY(const auto device, base::open_at(AT_FDCWD, disk, O_RDONLY));
+  ORKESTR_TRY(const auto root, base::open_at(AT_FDCWD, mount_point, O_RDONLY | O_DIRECTORY));
+  std::uint64_t bytes = 0;
+  struct statfs status {};
+  if (::ioctl(device.get(), kBlockDeviceSize, &bytes) != 0) return base::errno_error("size of " + disk, errno);
+  if (::fstatfs(root.get(), &status) != 0) return base::errno_error("statfs " + std::string(mount_point), errno);
+  std::uint64_t blocks = bytes / static_cast<std::uint64_t>(status.f_bsize);
+  if (::ioctl(root.get(), kExt4Resize, &blocks) != 0) {
+    return base::errno_error(fmt::format("grow the file system of {} to {} blocks", disk, blocks), errno);
+  }
+  return {};
+}
+
 Result<void> mount_scratch() {
   ORKESTR_TRY(const std::string disk, find_disk("scratch"));
   ORKESTR_CHECK(mount_at(disk.c_str(), "/scratch", "ext4", MS_NOATIME, "discard"));
+  ORKESTR_CHECK(grow_to_disk(disk, "/scratch"));
   for (const char* directory : {"/scratch/upper", kOverlayWork}) {
     if (::mkdir(directory, 0755) != 0 && errno != EEXIST) return base::errno_error(directory, errno);
   }

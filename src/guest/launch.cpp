@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <linux/sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,7 +20,7 @@
 namespace orkestr::guest {
 namespace {
 
-enum class Step { session, descriptors, user, directory, execute };
+enum class Step { session, descriptors, terminal, user, directory, execute };
 
 // All that the child needs, made before it exists: between clone and execve it may neither allocate nor lock.
 struct Plan {
@@ -67,6 +68,8 @@ ORKESTR_BARE int child_main(Plan* plan) {
   for (int i = 0; i < 3; ++i) {
     if (::dup2(request.standard[i], i) < 0) return fail(plan);
   }
+  plan->step = Step::terminal;
+  if (request.terminal && ::ioctl(0, TIOCSCTTY, 0) != 0) return fail(plan);
   if (request.is_init) reset_agent_privileges();
   plan->step = Step::user;
   if (request.switch_user && !become(request)) return fail(plan);
@@ -180,6 +183,8 @@ Error explain(const LaunchRequest& request, const Plan& plan) {
       return base::errno_error("setsid", plan.failure);
     case Step::descriptors:
       return base::errno_error("dup2 of the command's standard descriptors", plan.failure);
+    case Step::terminal:
+      return base::errno_error("take the terminal as the controlling one", plan.failure);
     case Step::user:
       return base::errno_error(fmt::format("cannot run as user {} group {}", request.uid, request.gid), plan.failure);
     case Step::directory:

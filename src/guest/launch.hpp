@@ -17,6 +17,7 @@ struct LaunchRequest {
   std::vector<std::string> env;   // "NAME=value"
   std::string cwd;
   int standard[3] = {-1, -1, -1};  // become 0, 1, 2; each above 2
+  bool terminal = false;           // they are a terminal, which becomes the controlling one
   int cgroup_fd = -1;              // directory of the cgroup it starts in; -1: the agent's own
   uid_t uid = 0;
   gid_t gid = 0;

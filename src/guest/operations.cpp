@@ -35,6 +35,8 @@ Result<void> Operations::on_frame(const wire::Frame& frame) {
     case wire::Type::cancel:
       on_cancel(frame);
       return {};
+    case wire::Type::resize:
+      return on_resize(frame);
     default:
       return open(frame);
   }
@@ -157,6 +159,16 @@ void Operations::on_cancel(const wire::Frame& frame) {
   if (entry == nullptr) return;
   std::visit([](auto& operation) { operation->cancel(); }, entry->operation);
   make_runnable(key);
+}
+
+Result<void> Operations::on_resize(const wire::Frame& frame) {
+  ORKESTR_TRY(const auto size, wire::ResizeMessage::decode(frame.payload));
+  Key key = 0;
+  Entry* entry = find(frame.id, &key);
+  if (entry == nullptr) return {};
+  auto* exec = std::get_if<std::unique_ptr<Exec>>(&entry->operation);
+  if (exec == nullptr || !(*exec)->resize(size)) return broken(frame, "it has no terminal");
+  return {};
 }
 
 void Operations::on_established() {

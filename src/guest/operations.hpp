@@ -48,6 +48,7 @@ class Operations {
   Result<void> on_data(const wire::Frame& frame);
   Result<void> on_credit(const wire::Frame& frame);
   void on_cancel(const wire::Frame& frame);
+  Result<void> on_resize(const wire::Frame& frame);
   template <class T>
   void keep(std::uint32_t id, Key key, Result<std::unique_ptr<T>> operation);
   void answer(std::uint32_t id, const Result<void>& outcome);

@@ -9,11 +9,15 @@
 #include <limits>
 
 #include "base/try.hpp"
+#include "guest/terminal.hpp"
 
 namespace orkestr::guest {
 namespace {
 
 constexpr int kLargePipe = 1 << 20;
+// More than the kernel holds of a terminal's output. It does not say how much that is (FIONREAD counts only the part
+// that is ready), so what is there is read until nothing is, which a writer in the background could put off for ever.
+constexpr std::size_t kMaxTerminalContent = 64U << 10U;
 
 }  // namespace
 
@@ -21,7 +25,7 @@ OutputPipe::~OutputPipe() {
   if (pipe_) services_.reactor.remove(pipe_.get());
 }
 
-Result<void> OutputPipe::open(base::UniqueFd pipe, Wake wake) {
+Result<void> OutputPipe::open(base::UniqueFd pipe, StreamKind kind, Wake wake) {
   ORKESTR_CHECK(
       services_.reactor.add(pipe.get(), EPOLLIN | EPOLLET, [this, wake = std::move(wake)](std::uint32_t events) {
         ready_ = true;
@@ -29,6 +33,7 @@ Result<void> OutputPipe::open(base::UniqueFd pipe, Wake wake) {
         wake();
       }));
   pipe_ = std::move(pipe);
+  kind_ = kind;
   return {};
 }
 
@@ -65,13 +70,14 @@ bool OutputPipe::produce(Outlet& outlet) {
   }
   outlet.send_data(std::move(frame));
   adapt(asked, got);
-  // A short read emptied the pipe; the next byte is a new edge. After a hangup there is none, so go on to its end.
-  if (got < asked && !hung_up_ && !remaining_) ready_ = false;
+  // A short read emptied the pipe; the next byte is a new edge. After a hangup there is none, so go on to its end. A
+  // terminal gives at most a page at a time, whatever waits behind it, so it is read until it has nothing.
+  if (got < asked && !hung_up_ && !remaining_ && kind_ == StreamKind::pipe) ready_ = false;
   return true;
 }
 
 void OutputPipe::adapt(std::size_t asked, std::size_t got) {
-  if (got < asked || asked < room_) return;
+  if (got < asked || asked < room_ || kind_ == StreamKind::terminal) return;
   if (room_ < kFrameData) {
     room_ = std::min(room_ * 4, kFrameData);
     // A busy stream: fewer switches between writer and agent. Fails harmlessly over the user's pipe limit.
@@ -81,9 +87,13 @@ void OutputPipe::adapt(std::size_t asked, std::size_t got) {
 
 void OutputPipe::finish_with_present_content() {
   if (!pipe_ || remaining_) return;
-  int present = 0;
-  ::ioctl(pipe_.get(), FIONREAD, &present);
-  remaining_ = static_cast<std::size_t>(std::max(present, 0));
+  if (kind_ == StreamKind::terminal) {
+    remaining_ = kMaxTerminalContent;
+  } else {
+    int present = 0;
+    ::ioctl(pipe_.get(), FIONREAD, &present);
+    remaining_ = static_cast<std::size_t>(std::max(present, 0));
+  }
   ready_ = true;
 }
 
@@ -105,9 +115,10 @@ void OutputPipe::hand_to_drain() {
   services_.drain.add(std::move(pipe_));
 }
 
-Result<void> InputPipe::open(base::UniqueFd pipe) {
+Result<void> InputPipe::open(base::UniqueFd pipe, StreamKind kind) {
   ORKESTR_CHECK(services_.reactor.add(pipe.get(), EPOLLOUT | EPOLLET, [this](std::uint32_t) { on_ready(); }));
   pipe_ = std::move(pipe);
+  kind_ = kind;
   return {};
 }
 
@@ -131,7 +142,7 @@ bool InputPipe::write(std::string_view bytes, bool end) {
   }
   inlet_.consumed(written);
   if (written < bytes.size()) waiting_.emplace_back(bytes.substr(written));
-  if (end && waiting_.empty()) close();
+  if (end && waiting_.empty()) finish();
   return true;
 }
 
@@ -147,7 +158,17 @@ void InputPipe::on_ready() {
     }
     inlet_.consumed(written);
   }
-  if (inlet_.ended()) close();
+  if (pipe_ && inlet_.ended()) finish();
+}
+
+// All of the input is written.
+void InputPipe::finish() {
+  if (kind_ == StreamKind::pipe || eof_typed_) return close();
+  eof_typed_ = true;
+  std::string keys = end_of_file_keys(pipe_.get(), last_typed_);
+  if (keys.empty()) return close();
+  waiting_.push_back(std::move(keys));
+  on_ready();
 }
 
 // How much the pipe took. A command that reads no more closes the pipe here, too.
@@ -157,9 +178,10 @@ std::size_t InputPipe::write_some(std::string_view bytes) {
     const ssize_t n = ::write(pipe_.get(), bytes.data() + done, bytes.size() - done);
     if (n > 0) {
       done += static_cast<std::size_t>(n);
+      if (kind_ == StreamKind::terminal) last_typed_ = bytes[done - 1];
     } else if (n < 0 && errno == EINTR) {
       continue;
-    } else if (n < 0 && errno == EAGAIN) {
+    } else if (n == 0 || errno == EAGAIN) {
       break;
     } else {
       close();

@@ -1,4 +1,4 @@
-// The agent's ends of a command's standard streams.
+// The agent's ends of a command's standard streams: pipes, or the master of a terminal, once for each direction.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,8 @@
 
 namespace orkestr::guest {
 
+enum class StreamKind { pipe, terminal };
+
 // stdout or stderr: from the pipe into data frames. Edge-triggered: the pipe is read when it has something *and* there
 // is credit, and costs no system call while it waits for either.
 class OutputPipe {
@@ -21,7 +23,7 @@ class OutputPipe {
   OutputPipe(Services& services, wire::Stream stream) : services_(services), stream_(stream) {}
   ~OutputPipe();
 
-  Result<void> open(base::UniqueFd pipe, Wake wake);
+  Result<void> open(base::UniqueFd pipe, StreamKind kind, Wake wake);
   // Sends one frame if it can; true when there may be more right away. Sends kEndOfStream once, at the end.
   bool produce(Outlet& outlet);
   // What is in the pipe now is the last that is delivered; later bytes go nowhere (the pipe is kept open: see Drain).
@@ -31,6 +33,7 @@ class OutputPipe {
   // Nobody listens any more: all further bytes go nowhere.
   void detach();
   bool ended() const { return !pipe_; }
+  int fd() const { return pipe_.get(); }  // -1 once it has ended
   std::uint64_t bytes() const { return bytes_; }
 
  private:
@@ -41,6 +44,7 @@ class OutputPipe {
   Services& services_;
   wire::Stream stream_;
   base::UniqueFd pipe_;
+  StreamKind kind_ = StreamKind::pipe;
   bool ready_ = false;
   bool hung_up_ = false;
   std::size_t room_ = 4U << 10U;          // of the next frame; grows with a busy stream
@@ -49,24 +53,29 @@ class OutputPipe {
 };
 
 // stdin: from data frames into the pipe. What the command has not read yet waits here, bounded by the credit; once the
-// command has closed its end, input is accepted and forgotten, so that its sender does not hang.
+// command has closed its end, input is accepted and forgotten, so that its sender does not hang. The end of input
+// closes a pipe; at a terminal, which that would not end, the end-of-file character is typed.
 class InputPipe {
  public:
   InputPipe(Services& services, Inlet inlet) : services_(services), inlet_(inlet) {}
   ~InputPipe() { close(); }
 
-  Result<void> open(base::UniqueFd pipe);
+  Result<void> open(base::UniqueFd pipe, StreamKind kind);
   // False when the peer broke the flow control.
   [[nodiscard]] bool write(std::string_view bytes, bool end);
   void close();
 
  private:
   void on_ready();
+  void finish();
   std::size_t write_some(std::string_view bytes);
 
   Services& services_;
   Inlet inlet_;
   base::UniqueFd pipe_;
+  StreamKind kind_ = StreamKind::pipe;
+  std::optional<char> last_typed_;  // at a terminal
+  bool eof_typed_ = false;          // likewise; or it waits
   std::deque<std::string> waiting_;
   std::size_t offset_ = 0;  // written already of the first one
 };

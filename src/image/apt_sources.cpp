@@ -179,9 +179,29 @@ Result<std::string> host_sources(std::string_view suite) {
                           suite));
 }
 
-Result<std::string> host_apt_options(base::Deadline deadline) {
+std::string without_credentials(std::string_view url) {
+  const auto host = url.find("://");
+  if (host == url.npos) return std::string(url);
+  const std::string_view authority = url.substr(host + 3, url.find('/', host + 3) - host - 3);
+  const auto at = authority.rfind('@');
+  if (at == authority.npos) return std::string(url);
+  return fmt::format("{}://{}", url.substr(0, host), url.substr(host + 3 + at + 1));
+}
+
+std::vector<std::string> source_addresses(std::string_view deb822) {
+  std::vector<std::string> out;
+  for (const AptSource& source : parse_deb822(deb822)) {
+    for (const auto& uri : source.uris) {
+      for (const auto& suite : source.suites) out.push_back(fmt::format("{} {}", without_credentials(uri), suite));
+    }
+  }
+  return out;
+}
+
+Result<std::string> host_apt_options(const ToolContext& tools) {
   ORKESTR_TRY(const std::string apt_config, find_tool(kStage, "apt-config", "apt"));
-  ORKESTR_TRY(const std::string dump, run_tool({std::string(kStage), {apt_config, "dump"}, {}, {}, {}}, deadline));
+  ORKESTR_TRY(const std::string dump,
+              run_tool({std::string(kStage), {apt_config, "dump"}, {}, {}, {}}, {tools.deadline, {}, tools.stop}));
   // The build directory is private to root; apt's own download user could not read it.
   std::string out = "APT::Sandbox::User \"root\";\n";
   std::string_view rest = dump;

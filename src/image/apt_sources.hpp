@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/deadline.hpp"
+#include "image/tool.hpp"
 #include "orkestr/error.hpp"
 
 namespace orkestr::image {
@@ -32,8 +32,12 @@ std::string select_sources(const std::vector<AptSource>& sources, std::string_vi
 
 // The host's sources for `suite`, from /etc/apt. template_build_failed when there are none.
 Result<std::string> host_sources(std::string_view suite);
+// The addresses in such a file, without user and password: where its packages come from, for a person.
+std::vector<std::string> source_addresses(std::string_view deb822);
+// A URL without user and password.
+std::string without_credentials(std::string_view url);
 // The host's apt options that say how to reach a mirror (proxies, certificates, credentials, retries), as an apt.conf
 // file.
-Result<std::string> host_apt_options(base::Deadline deadline);
+Result<std::string> host_apt_options(const ToolContext& tools);
 
 }  // namespace orkestr::image

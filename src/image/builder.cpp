@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <thread>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/file.hpp"
@@ -30,6 +32,8 @@ constexpr std::uint64_t kScratchBytes = std::uint64_t{8} << 30;
 // Fixed, so that the same content gives the same bytes; nothing ever mounts two of them by UUID.
 constexpr const char* kFileSystemUuid = "6f726b65-7374-4000-8000-000000000001";
 
+constexpr std::string_view kNoSpace = "No space left on device";
+
 using Step = std::pair<std::string, std::function<Result<void>()>>;
 
 class Build {
@@ -41,38 +45,51 @@ class Build {
     if (!options_.force) {
       if (auto present = open_current()) return BuildOutcome{std::move(*present), false, elapsed()};
     }
+    if (auto possible = check_sources(recipe_); !possible) {
+      return possible.error().with_context(fmt::format("template '{}'", recipe_.name));
+    }
     ORKESTR_CHECK(check_host());
-    ORKESTR_TRY(const base::UniqueFd lock, take_lock());
+    ORKESTR_CHECK(prepare_cache(options_.cache_dir));
+    const ToolContext waiting{options_.deadline, {}, options_.stop};
+    ORKESTR_TRY(lock_, BuildLock::take(options_.cache_dir, recipe_.digest, waiting, options_.on_progress));
     if (!options_.force) {
       // Another process may have built it while this one waited for the lock.
       if (auto present = open_current()) return BuildOutcome{std::move(*present), false, elapsed()};
     }
-    ORKESTR_CHECK(clear_staging(home_));
-    ORKESTR_CHECK(clear_staging(options_.cache_dir + "/kernels"));
-    ORKESTR_TRY(Staging staging, Staging::create(home_));
-    prepare(staging.path());
+    auto built = run_steps();
+    if (!built) {
+      if (built.error().code() != ErrorCode::cancelled) lock_->tell_failure(recipe_.digest, built.error());
+      return built.error();
+    }
+    return BuildOutcome{std::move(*built), true, elapsed()};
+  }
+
+ private:
+  Result<TemplateFiles> run_steps() {
+    start_ = std::chrono::steady_clock::now();
+    constexpr const char* kStage = "prepare the cache";
+    ORKESTR_CHECK(in_stage(kStage, clear_staging(home_)));
+    ORKESTR_CHECK(in_stage(kStage, clear_staging(options_.cache_dir + "/kernels")));
+    auto staging = Staging::create(home_);
+    if (!staging) return in_stage(kStage, staging.error()).error();
+    prepare(staging->path());
     const std::vector<Step> all = steps();
     for (std::size_t i = 0; i < all.size(); ++i) {
+      if (options_.stop.stop_requested()) return Error(ErrorCode::cancelled, "build template: cancelled");
       progress_.step = all[i].first;
       progress_.index = static_cast<int>(i) + 1;
       progress_.count = static_cast<int>(all.size());
       report({});
       ORKESTR_CHECK(in_stage(all[i].first, all[i].second()));
     }
-    ORKESTR_TRY(TemplateFiles files, open_template({options_.cache_dir}, recipe_.name, {}, {}));
-    return BuildOutcome{std::move(files), true, elapsed()};
+    return open_template({options_.cache_dir}, recipe_.name, {}, {});
   }
 
- private:
   std::vector<Step> steps() {
     std::vector<Step> all;
     all.emplace_back("kernel", [this] { return make_kernel(); });
-    all.emplace_back("base system", [this] { return make_base_system(recipe_.debian, rootfs_); });
-    for (const auto& part : recipe_.maven) {
-      all.emplace_back("fetch " + part.artifact, [this, &part] { return add_maven_part(part, rootfs_); });
-    }
-    for (const auto& step : recipe_.steps) {
-      all.emplace_back(step.name, [this, &step] { return run_step(step, rootfs_); });
+    for (const auto& action : recipe_.actions) {
+      all.emplace_back(action_name(action), [this, &action] { return run_action(action, rootfs_); });
     }
     all.emplace_back("tidy", [this] { return run_step(tidy_step(), rootfs_); });
     all.emplace_back("base image", [this] { return make_base_image(); });
@@ -93,32 +110,13 @@ class Build {
                              "every user finds it. Using a template needs no root.",
                              recipe_.name, recipe_.name));
     }
-    ORKESTR_CHECK(check_rootfs_tools(recipe_));
+    ORKESTR_CHECK(check_tools(recipe_));
     ORKESTR_TRY(mkfs_erofs_, find_tool(stage, "mkfs.erofs", "erofs-utils"));
     ORKESTR_TRY(mke2fs_, find_tool(stage, "mke2fs", "e2fsprogs"));
     ORKESTR_TRY(qemu_img_, find_tool(stage, "qemu-img", "qemu-utils"));
     ORKESTR_TRY([[maybe_unused]] const auto apt, find_tool(stage, "apt-get", "apt"));
     ORKESTR_TRY([[maybe_unused]] const auto dpkg, find_tool(stage, "dpkg-deb", "dpkg"));
     return {};
-  }
-
-  Result<base::UniqueFd> take_lock() {
-    ORKESTR_CHECK(base::make_directories(options_.cache_dir, 0755));
-    ORKESTR_TRY(base::UniqueFd lock,
-                base::open_at(AT_FDCWD, options_.cache_dir + "/build.lock", O_RDWR | O_CREAT, 0600));
-    progress_.step = "wait for another build";
-    while (true) {
-      ORKESTR_TRY(const bool taken, base::try_lock_byte(lock.get(), 0, base::LockKind::write));
-      if (taken) return lock;
-      if (options_.deadline.expired()) {
-        return build_error(progress_.step,
-                           fmt::format("another process has been building in {} all the time. See what holds "
-                                       "{}/build.lock, or try again later.",
-                                       options_.cache_dir, options_.cache_dir));
-      }
-      report({});
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    }
   }
 
   // The current build, when it was made from this very recipe and can be used.
@@ -142,16 +140,16 @@ class Build {
     files_.scratch_image = files_.directory + "/scratch.raw";
     files_.scratch_overlay = files_.directory + "/scratch.qcow2";
     rootfs_.root = work_ + "/root";
-    rootfs_.work = work_;
-    rootfs_.downloads = options_.cache_dir + "/downloads";
-    rootfs_.deadline = options_.deadline;
-    rootfs_.on_line = [this](std::string_view line) { report(line); };
+    rootfs_.parts = &parts_;
+    tools_ = {options_.deadline, [this](std::string_view line) { report(line); }, options_.stop};
+    rootfs_.fetch = {options_.cache_dir + "/downloads", work_, tools_};
   }
 
   // ---- the steps
 
   Result<void> make_kernel() {
-    ORKESTR_TRY(const KernelFiles kernel, ensure_kernel(options_.cache_dir, options_.deadline, rootfs_.on_line));
+    ORKESTR_TRY(const KernelFiles kernel, ensure_kernel(options_.cache_dir, tools_));
+    parts_.push_back({"kernel", "linux", kernel.version, "linux-image-cloud-amd64", kernel.vmlinux_sha256, 0});
     files_.kernel_version = kernel.version;
     files_.kernel = kernel.vmlinux;
     files_.kernel_sha256 = kernel.vmlinux_sha256;
@@ -189,7 +187,7 @@ class Build {
     files_.scratch_bytes = kScratchBytes;
     ORKESTR_CHECK(base::write_file_atomic(
         files_.directory + "/template.json",
-        encode_manifest(files_, recipe_.digest, base::iso8601_utc(base::wall_clock_ms())), 0444));
+        encode_manifest(files_, recipe_.digest, base::iso8601_utc(base::wall_clock_ms()), parts_), 0444));
     for (const auto* path : {&files_.base_image, &files_.scratch_image, &files_.scratch_overlay}) {
       ORKESTR_TRY(const base::UniqueFd fd, base::open_at(AT_FDCWD, *path, O_RDONLY));
       if (::fchmod(fd.get(), 0444) != 0) return base::errno_error("chmod " + *path, errno);
@@ -210,22 +208,35 @@ class Build {
       const bool keep = name == "current" || name == files_.build_id || name == previous.substr(0, previous.find('\n'));
       if (!keep && is_template_name(name)) ORKESTR_CHECK(base::remove_tree(home_ + "/" + name));
     }
-    return {};
+    return collect_kernels(options_.cache_dir);
   }
 
   // ---- helpers
 
   Result<void> tool(std::string stage, std::vector<std::string> argv) {
-    auto done = run_tool({std::move(stage), std::move(argv), work_, {}, rootfs_.on_line}, options_.deadline);
+    auto done = run_tool({std::move(stage), std::move(argv), work_, {}, {}}, tools_);
     if (!done) return done.error();
     return {};
   }
 
-  // Every failure of a build is a template_build_failed with its step.
-  static Result<void> in_stage(const std::string& stage, Result<void> result) {
-    if (result || result.error().code() == ErrorCode::template_build_failed) return result;
-    return build_error(stage, fmt::format("{}: {}", stage, result.error().message()),
-                       result.error().details().console_tail);
+  // Every failure of a build is a template_build_failed with its step; one on a full disk says so, whatever the tool
+  // that met it made of that.
+  Result<void> in_stage(const std::string& stage, Result<void> result) {
+    if (result || result.error().code() == ErrorCode::cancelled) return result;
+    const Error& error = result.error();
+    const std::string& output = error.details().console_tail;
+    std::string message = error.message();
+    if (error.code() != ErrorCode::template_build_failed) message = fmt::format("{}: {}", stage, message);
+    struct statvfs disk {};
+    const bool known = ::statvfs(options_.cache_dir.c_str(), &disk) == 0;
+    const std::uint64_t free_mb = known ? (std::uint64_t{disk.f_bavail} * disk.f_frsize) >> 20U : 0;
+    if (output.find(kNoSpace) != output.npos || message.find(kNoSpace) != message.npos || (known && free_mb < 16)) {
+      message += fmt::format(
+          "\nThe disk of {} is full ({} MB free); a build takes up to 4 GB there. Make room, or set "
+          "ORKESTR_HOME to a directory on another disk.",
+          options_.cache_dir, free_mb);
+    }
+    return build_error(stage, std::move(message), output);
   }
 
   std::chrono::milliseconds elapsed() const {
@@ -233,20 +244,24 @@ class Build {
   }
 
   void report(std::string_view line) {
-    if (!options_.on_progress) return;
+    progress_.template_name = recipe_.name;
     progress_.line = line;
     progress_.elapsed = elapsed();
-    options_.on_progress(progress_);
+    if (lock_) lock_->tell(progress_);
+    if (options_.on_progress) options_.on_progress(progress_);
   }
 
   const Recipe& recipe_;
   const BuildOptions& options_;
   const std::string home_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string work_;
   std::string mkfs_erofs_;
   std::string mke2fs_;
   std::string qemu_img_;
+  std::optional<BuildLock> lock_;
+  ToolContext tools_;
+  std::vector<PartRecord> parts_;
   RootfsContext rootfs_;
   TemplateFiles files_;
   BuildProgress progress_;

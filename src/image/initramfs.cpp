@@ -44,8 +44,10 @@ std::string find_stamped(const std::string& directory, const std::string& stamp)
   return ::access(path.c_str(), R_OK) == 0 ? path : std::string();
 }
 
-// Everything in `directory` but `keep` that is older than an hour. Failures only leave a file behind.
-void collect(const std::string& directory, const std::vector<std::string>& keep) {
+}  // namespace
+
+void collect_initramfs(const std::string& cache_dir, const std::vector<std::string>& keep) {
+  const std::string directory = cache_dir + "/initramfs";
   auto names = base::list_directory(directory);
   if (!names) return;
   for (const auto& name : *names) {
@@ -57,8 +59,6 @@ void collect(const std::string& directory, const std::vector<std::string>& keep)
     }
   }
 }
-
-}  // namespace
 
 Result<std::string> make_initramfs(std::string_view agent, const std::vector<NamedFile>& modules) {
   std::vector<CpioEntry> entries;
@@ -108,7 +108,7 @@ Result<std::string> ensure_initramfs(const std::string& cache_dir, std::string_v
   // The stamp last: it vouches for the archive. An agent replaced meanwhile has another inode or ctime, and so another
   // stamp.
   ORKESTR_CHECK(base::write_file_atomic(directory + "/" + stamp, key, 0444));
-  collect(directory, {key + ".cpio", stamp});
+  collect_initramfs(writable_cache_dir, {key + ".cpio", stamp});
   return path;
 }
 

@@ -32,4 +32,8 @@ Result<std::string> make_initramfs(std::string_view agent, const std::vector<Nam
 Result<std::string> ensure_initramfs(const std::string& cache_dir, std::string_view kernel_version,
                                      const std::string& agent_path, const std::string& writable_cache_dir);
 
+// Removes every archive and stamp of `cache_dir` but those named in `keep` and those of the last hour. What is missing
+// later is made again; failures only leave a file behind.
+void collect_initramfs(const std::string& cache_dir, const std::vector<std::string>& keep);
+
 }  // namespace orkestr::image

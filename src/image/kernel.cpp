@@ -24,6 +24,8 @@ namespace orkestr::image {
 namespace {
 
 constexpr std::string_view kStage = "kernel";
+constexpr const char* kAdvice =
+    "Is the Debian mirror reachable? `apt-get update` tells; proxies and mirrors are set in /etc/apt.";
 constexpr std::size_t kMaxKernelBytes = 256U << 20U;
 constexpr std::size_t kMaxModuleBytes = 16U << 20U;
 
@@ -71,11 +73,11 @@ bool is_package_word(std::string_view text) {
 }
 
 // The package behind the meta package, from a line "Depends: linux-image-6.1.0-41-cloud-amd64 (= 6.1.158-1)".
-Result<Package> newest_package(base::Deadline deadline) {
+Result<Package> newest_package(const ToolContext& tools) {
   ORKESTR_TRY(const std::string apt_cache, find_tool(kStage, "apt-cache", "apt"));
   constexpr std::string_view kMeta = "linux-image-cloud-amd64";
   ToolRun run{std::string(kStage), {apt_cache, "show", "--no-all-versions", std::string(kMeta)}, {}, {}, {}};
-  auto shown = run_tool(run, deadline);
+  auto shown = run_tool(run, {tools.deadline, {}, tools.stop});
   const std::string refresh = fmt::format("apt knows no package {}. Refresh its lists with: {}apt-get update", kMeta,
                                           ::geteuid() == 0 ? "" : "sudo ");
   if (!shown) return build_error(kStage, refresh, shown.error().details().console_tail);
@@ -96,21 +98,20 @@ Result<Package> newest_package(base::Deadline deadline) {
 }
 
 // Downloads and unpacks the package; returns the directory of its content.
-Result<std::string> fetch_package(const Package& package, const std::string& work, base::Deadline deadline,
-                                  const LineSink& on_line) {
+Result<std::string> fetch_package(const Package& package, const std::string& work, const ToolContext& tools) {
   ORKESTR_TRY(const std::string apt_get, find_tool(kStage, "apt-get", "apt"));
   ORKESTR_TRY(const std::string dpkg_deb, find_tool(kStage, "dpkg-deb", "dpkg"));
-  ToolRun download{std::string(kStage), {apt_get, "download"}, work, {}, on_line};
+  ToolRun download{std::string(kStage), {apt_get, "download"}, work, {}, kAdvice};
   // apt's own download user cannot write into our private directory; apt would only warn and do this itself.
   if (::geteuid() == 0) download.argv.insert(download.argv.begin() + 1, {"-o", "APT::Sandbox::User=root"});
   download.argv.push_back(package.name + "=" + package.version);
-  ORKESTR_TRY(const std::string output, run_tool(download, deadline));
+  ORKESTR_TRY(const std::string output, run_tool(download, tools));
   ORKESTR_TRY(const auto names, base::list_directory(work));
   auto deb = std::find_if(names.begin(), names.end(), [](const std::string& n) { return n.ends_with(".deb"); });
   if (deb == names.end()) return build_error(kStage, "apt-get download left no package file", output);
   std::string content = work + "/package";
-  ToolRun unpack{std::string(kStage), {dpkg_deb, "-x", *deb, content}, work, {}, on_line};
-  ORKESTR_CHECK(run_tool(unpack, deadline));
+  ToolRun unpack{std::string(kStage), {dpkg_deb, "-x", *deb, content}, work, {}, {}};
+  ORKESTR_CHECK(run_tool(unpack, tools));
   return content;
 }
 
@@ -287,16 +288,16 @@ Result<KernelFiles> open_kernel(const std::string& cache_dir, std::string_view v
   return kernel;
 }
 
-Result<KernelFiles> ensure_kernel(const std::string& cache_dir, base::Deadline deadline, const LineSink& on_line) {
-  ORKESTR_TRY(const Package package, newest_package(deadline));
+Result<KernelFiles> ensure_kernel(const std::string& cache_dir, const ToolContext& tools) {
+  ORKESTR_TRY(const Package package, newest_package(tools));
   if (auto present = open_kernel(cache_dir, package.directory())) {
     ORKESTR_TRY(const std::string digest, base::sha256_file(present->vmlinux));
     if (digest == present->vmlinux_sha256) return present;
   }
-  if (on_line) on_line(fmt::format("kernel {} ({})", package.release(), package.version));
+  if (tools.on_line) tools.on_line(fmt::format("kernel {} ({})", package.release(), package.version));
   const std::string kernels = cache_dir + "/kernels";
   ORKESTR_TRY(Staging staging, Staging::create(kernels));
-  ORKESTR_TRY(const std::string content, fetch_package(package, staging.path(), deadline, on_line));
+  ORKESTR_TRY(const std::string content, fetch_package(package, staging.path(), tools));
   const std::string made = staging.path() + "/kernel";
   ORKESTR_CHECK(base::make_directories(made, 0755));
   ORKESTR_CHECK(write_kernel(content, package, made));

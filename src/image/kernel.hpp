@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/deadline.hpp"
+#include "image/tool.hpp"
 #include "orkestr/error.hpp"
 
 namespace orkestr::image {
@@ -30,10 +30,9 @@ struct KernelFiles {
 Result<KernelFiles> open_kernel(const std::string& cache_dir, std::string_view version);
 
 // The newest kernel that the host's apt offers: downloads and unpacks it into `cache_dir` unless it is there already.
-// Needs no root. `on_line` sees what is being done. template_build_failed names the missing tool, or `apt-get update`
+// Needs no root. template_build_failed names the missing tool, or `apt-get update`
 // when apt has no lists.
-Result<KernelFiles> ensure_kernel(const std::string& cache_dir, base::Deadline deadline,
-                                  const std::function<void(std::string_view line)>& on_line);
+Result<KernelFiles> ensure_kernel(const std::string& cache_dir, const ToolContext& tools);
 
 // The ELF inside a bzImage (setup-header fields payload_offset and payload_length; any compression that decompress()
 // knows), checked to have a PVH entry. Pure; nothing in `bzimage` is trusted.

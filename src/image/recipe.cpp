@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <numeric>
+#include <utility>
 
 #include "base/json.hpp"
 #include "base/sha256.hpp"
@@ -70,6 +72,67 @@ Result<DebianPart> parse_debian(const JsonValue& json, std::string_view where) {
   return part;
 }
 
+Result<ContainerPart> parse_container(const JsonValue& json, std::string_view where) {
+  ORKESTR_CHECK(only_members(json, where, {"source", "image", "instead"}));
+  ContainerPart part{json.string_or("image", ""), json.string_or("instead", "")};
+  if (part.image.empty()) return invalid(where, "'image' is missing");
+  if (!is_template_name(part.instead)) return invalid(where, "'instead' must be the name of a template");
+  return part;
+}
+
+// Empty, or 64 hex digits.
+Result<std::string> digest(const JsonValue& object, std::string_view where) {
+  std::string text = object.string_or("sha256", "");
+  const bool good = text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
+  if (good || object["sha256"].is_null()) return text;
+  return invalid(where, "'sha256' must be 64 lower-case hex digits");
+}
+
+Result<std::vector<UnpackRule>> parse_unpack(const JsonValue& json, std::string_view where) {
+  std::vector<UnpackRule> rules;
+  for (const auto& item : json["unpack"].items()) {
+    ORKESTR_CHECK(only_members(item, where, {"from", "to"}));
+    UnpackRule rule{item.string_or("from", ""), item.string_or("to", "")};
+    if (!is_clean_path(rule.from) || rule.from.front() == '/') return invalid(where, "'from' must be a relative path");
+    if (!is_clean_path(rule.to) || rule.to.front() != '/') return invalid(where, "'to' must be an absolute path");
+    rules.push_back(std::move(rule));
+  }
+  if (rules.empty()) return invalid(where, "'unpack' must be a list of {from, to}");
+  return rules;
+}
+
+Result<NpmPart> parse_npm(const JsonValue& json, std::string_view where) {
+  ORKESTR_CHECK(only_members(json, where, {"source", "package", "version", "sha256", "unpack"}));
+  NpmPart part;
+  part.package = json.string_or("package", "");
+  std::string_view name = part.package;
+  if (!name.empty() && name.front() == '@' && name.find('/') != name.npos) {
+    if (!is_word(name.substr(1, name.find('/') - 1))) return invalid(where, "'package' must be name or @scope/name");
+    name.remove_prefix(name.find('/') + 1);
+  }
+  if (!is_word(name)) return invalid(where, "'package' must be name or @scope/name");
+  ORKESTR_TRY(part.version, word(json, where, "version"));
+  ORKESTR_TRY(part.sha256, digest(json, where));
+  ORKESTR_TRY(part.unpack, parse_unpack(json, where));
+  return part;
+}
+
+Result<PipPart> parse_pip(const JsonValue& json, std::string_view where) {
+  ORKESTR_CHECK(only_members(json, where, {"source", "python", "packages"}));
+  PipPart part;
+  ORKESTR_TRY(part.python, word(json, where, "python"));
+  for (const auto& item : json["packages"].items()) {
+    ORKESTR_CHECK(only_members(item, where, {"name", "version", "sha256"}));
+    PipPackage package;
+    ORKESTR_TRY(package.name, word(item, where, "name"));
+    ORKESTR_TRY(package.version, word(item, where, "version"));
+    ORKESTR_TRY(package.sha256, digest(item, where));
+    part.packages.push_back(std::move(package));
+  }
+  if (part.packages.empty()) return invalid(where, "'packages' must be a list of {name, version, sha256}");
+  return part;
+}
+
 Result<MavenPart> parse_maven(const JsonValue& json, std::string_view where) {
   ORKESTR_CHECK(only_members(json, where, {"source", "artifact", "classifier", "sha256", "unpack"}));
   MavenPart part;
@@ -81,24 +144,68 @@ Result<MavenPart> parse_maven(const JsonValue& json, std::string_view where) {
   part.artifact = artifact.substr(first + 1, second - first - 1);
   part.version = artifact.substr(second + 1);
   part.classifier = json.string_or("classifier", "");
-  part.sha256 = json.string_or("sha256", "");
   for (const auto* text : {&part.group, &part.artifact, &part.version}) {
     if (!is_word(*text)) return invalid(where, "'artifact' must be group:name:version");
   }
   if (!part.classifier.empty() && !is_word(part.classifier)) return invalid(where, "'classifier' must be a word");
-  if (part.sha256.size() != 64 || part.sha256.find_first_not_of("0123456789abcdef") != part.sha256.npos) {
-    return invalid(where, "'sha256' must be 64 lower-case hex digits");
-  }
-  for (const auto& item : json["unpack"].items()) {
-    ORKESTR_CHECK(only_members(item, where, {"from", "to"}));
-    UnpackRule rule{item.string_or("from", ""), item.string_or("to", "")};
-    if (!is_clean_path(rule.from) || rule.from.front() == '/') return invalid(where, "'from' must be a relative path");
-    if (!is_clean_path(rule.to) || rule.to.front() != '/') return invalid(where, "'to' must be an absolute path");
-    part.unpack.push_back(std::move(rule));
-  }
-  if (part.unpack.empty()) return invalid(where, "'unpack' must be a list of {from, to}");
+  ORKESTR_TRY(part.sha256, digest(json, where));
+  ORKESTR_TRY(part.unpack, parse_unpack(json, where));
   return part;
 }
+
+// `is_root`: the part that makes the root file system, which comes first and only once.
+Result<RecipeAction> parse_part(const JsonValue& json, std::string_view where, bool is_root) {
+  const std::string source = json.string_or("source", "");
+  auto as_action = [](auto part) -> Result<RecipeAction> {
+    if (!part) return part.error();
+    return RecipeAction(std::move(*part));
+  };
+  if (is_root && source == "debian") return as_action(parse_debian(json, where));
+  if (is_root && source == "container") return as_action(parse_container(json, where));
+  if (!is_root && source == "maven") return as_action(parse_maven(json, where));
+  if (!is_root && source == "npm") return as_action(parse_npm(json, where));
+  if (!is_root && source == "pip") return as_action(parse_pip(json, where));
+  return invalid(where, fmt::format("'source' is '{}'; the first part of a recipe without a base is 'debian' or "
+                                    "'container', all others are 'maven', 'npm' or 'pip'",
+                                    source));
+}
+
+Result<RecipeStep> parse_step(const JsonValue& json, std::string_view where) {
+  ORKESTR_CHECK(only_members(json, where, {"name", "run"}));
+  RecipeStep step;
+  step.name = json.string_or("name", "");
+  if (step.name.empty()) return invalid(where, "'name' is missing");
+  ORKESTR_TRY(step.run, strings(json, where, "run"));
+  return step;
+}
+
+std::vector<std::string> builtin_names() {
+  std::vector<std::string> names;
+  for (const auto& recipe : builtin_recipes()) names.emplace_back(recipe.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Levenshtein's distance: one insertion, deletion or replacement counts one.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+constexpr int kMaxBases = 8;
+// Part of every digest: changes when the builder makes something else of the same recipe, so that it is built anew.
+constexpr std::string_view kBuilder = "builder 2\n";
+
+Result<Recipe> parse_nested(std::string_view text, int depth);
 
 }  // namespace
 
@@ -113,52 +220,81 @@ std::string MavenPart::repository_path() const {
                      classifier.empty() ? "" : "-", classifier);
 }
 
-Result<Recipe> parse_recipe(std::string_view text) {
+std::string NpmPart::file_name() const {
+  std::string name = package.front() == '@' ? package.substr(1) : package;
+  std::replace(name.begin(), name.end(), '/', '-');
+  return fmt::format("{}-{}.tgz", name, version);
+}
+
+namespace {
+
+Result<Recipe> parse_nested(std::string_view text, int depth) {
   auto parsed = JsonValue::parse(text);
   if (!parsed) return invalid("text", parsed.error().message());
   const JsonValue& json = *parsed;
-  ORKESTR_CHECK(only_members(json, "top level", {"name", "description", "parts", "steps"}));
+  ORKESTR_CHECK(only_members(json, "top level", {"name", "description", "base", "parts", "steps"}));
   Recipe recipe;
+  const std::string base = json.string_or("base", "");
+  if (!base.empty()) {
+    if (depth >= kMaxBases) return invalid("base", "the recipes are based on each other in a circle");
+    auto found = std::find_if(builtin_recipes().begin(), builtin_recipes().end(),
+                              [&](const BuiltinRecipe& one) { return one.name == base; });
+    if (found == builtin_recipes().end()) return unknown_template(base, builtin_names()).with_context("recipe: base");
+    ORKESTR_TRY(recipe, parse_nested(found->json, depth + 1));
+  }
+  recipe.digest = base::sha256_hex(fmt::format("{}{}\n{}", kBuilder, recipe.digest, text));
   recipe.name = json.string_or("name", "");
   recipe.description = json.string_or("description", "");
-  recipe.digest = base::sha256_hex(text);
   if (!is_template_name(recipe.name)) return invalid("name", fmt::format("'{}' is not a template name", recipe.name));
-  const auto& parts = json["parts"].items();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::string where = fmt::format("part {}", i + 1);
-    const std::string source = parts[i].string_or("source", "");
-    if (source == "debian" && i == 0) {
-      ORKESTR_TRY(recipe.debian, parse_debian(parts[i], where));
-    } else if (source == "maven" && i > 0) {
-      ORKESTR_TRY(auto part, parse_maven(parts[i], where));
-      recipe.maven.push_back(std::move(part));
-    } else {
-      return invalid(where,
-                     fmt::format("'source' is '{}'; the first part is 'debian', further ones are 'maven'", source));
-    }
+  int number = 0;
+  for (const auto& item : json["parts"].items()) {
+    ORKESTR_TRY(auto part, parse_part(item, fmt::format("part {}", ++number), recipe.actions.empty()));
+    recipe.actions.push_back(std::move(part));
   }
-  if (parts.empty()) return invalid("parts", "must begin with a 'debian' part");
+  if (recipe.actions.empty()) return invalid("parts", "must begin with a 'debian' part, or there must be a 'base'");
+  number = 0;
   for (const auto& item : json["steps"].items()) {
-    const std::string where = fmt::format("step {}", recipe.steps.size() + 1);
-    ORKESTR_CHECK(only_members(item, where, {"name", "run"}));
-    RecipeStep step;
-    step.name = item.string_or("name", "");
-    if (step.name.empty()) return invalid(where, "'name' is missing");
-    ORKESTR_TRY(step.run, strings(item, where, "run"));
-    recipe.steps.push_back(std::move(step));
+    ORKESTR_TRY(auto step, parse_step(item, fmt::format("step {}", ++number)));
+    recipe.actions.emplace_back(std::move(step));
   }
   return recipe;
 }
 
+}  // namespace
+
+Result<Recipe> parse_recipe(std::string_view text) { return parse_nested(text, 0); }
+
 Result<Recipe> find_recipe(std::string_view name) {
-  std::vector<std::string_view> known;
   for (const auto& recipe : builtin_recipes()) {
     if (recipe.name == name) return parse_recipe(recipe.json);
-    known.push_back(recipe.name);
   }
-  return Error(
-      ErrorCode::template_not_found,
-      fmt::format("there is no recipe for a template '{}'. Known templates: {}.", name, fmt::join(known, ", ")));
+  return unknown_template(name, builtin_names());
+}
+
+std::vector<std::string> similar_names(std::string_view name, const std::vector<std::string>& known) {
+  constexpr std::size_t kLongest = 64;  // longer ones are no names, and the distance costs length times length
+  if (name.empty() || name.size() > kLongest) return {};
+  std::vector<std::pair<std::size_t, std::string>> near;
+  for (const auto& one : known) {
+    std::size_t distance = edit_distance(name, one.substr(0, kLongest));
+    const bool begins = name.starts_with(one) || one.starts_with(name);
+    if (distance <= std::max<std::size_t>(2, name.size() / 3) || (begins && name.size() >= 3)) {
+      near.emplace_back(distance, one);
+    }
+  }
+  std::sort(near.begin(), near.end());
+  std::vector<std::string> out;
+  for (auto& [distance, one] : near) {
+    if (out.size() < 3) out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Error unknown_template(std::string_view name, const std::vector<std::string>& known) {
+  const auto near = similar_names(name, known);
+  const std::string hint = near.empty() ? "" : fmt::format(" Did you mean {}?", fmt::join(near, " or "));
+  return Error(ErrorCode::template_not_found, fmt::format("there is no template '{}'.{} Known templates: {}.",
+                                                          name.substr(0, 64), hint, fmt::join(known, ", ")));
 }
 
 }  // namespace orkestr::image

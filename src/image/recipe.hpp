@@ -2,15 +2,22 @@
 // in.
 //
 // {
-//   "name": "python-3.12-bare", "description": "…",
-//   "parts": [
-//     {"source": "debian", "suite": "bookworm", "packages": ["bash", …]},       the root file system; first, exactly
-//     one
-//     {"source": "maven", "artifact": "group:name:version", "classifier": "…",   a file that the host's mvn fetches
-//      "sha256": "64 hex digits", "unpack": [{"from": "folder/in/it", "to": "/usr/local/lib"}, …]}
+//   "name": "python-3.12", "description": "…",
+//   "base": "python-3.12-bare",                  optional: everything of that built-in recipe is done first
+//   "parts": [                                   the first one is the root file system, unless there is a base
+//     {"source": "debian", "suite": "bookworm", "packages": ["bash", …]}
+//     {"source": "maven", "artifact": "group:name:version", "classifier": "…", "sha256": "…", "unpack": […]}
+//     {"source": "npm", "package": "npm", "version": "10.9.9", "sha256": "…", "unpack": […]}
+//     {"source": "pip", "python": "3.12", "packages": [{"name": "numpy", "version": "2.5.5", "sha256": "…"}, …]}
+//     {"source": "container", "image": "…", "instead": "debian-12"}      cannot be fetched yet, and says so
 //   ],
 //   "steps": [{"name": "what it does", "run": ["shell line", …]}, …]
 // }
+//
+// "unpack" is a list of {"from": "folder/in/the/archive", "to": "/usr/local/lib"}. Versions are exact, so that a build
+// can be repeated; "sha256" (64 hex digits, of the file that the registry serves) is optional and checked when given.
+// A pip part installs these wheels and nothing else, with the python3 of the new root: its list is complete, including
+// what the packages need.
 //
 // Steps run in the new root by bash with -e, -u and pipefail, as root, with /proc and without a network, in order; one
 // that fails fails the build. A check is a step that changes nothing. An unknown member is an error: a misspelt one
@@ -31,6 +38,11 @@ struct DebianPart {
   std::vector<std::string> packages;
 };
 
+struct ContainerPart {
+  std::string image;
+  std::string instead;  // the template that is offered until images can be fetched
+};
+
 struct UnpackRule {
   std::string from;  // a folder or a file in the archive
   std::string to;    // absolute, in the new root
@@ -41,11 +53,31 @@ struct MavenPart {
   std::string artifact;
   std::string version;
   std::string classifier;  // may be empty
-  std::string sha256;
+  std::string sha256;      // may be empty, here and below
   std::vector<UnpackRule> unpack;
 
   std::string coordinates() const;      // group:artifact:version:jar[:classifier]
   std::string repository_path() const;  // group/as/path/artifact/version/artifact-version[-classifier].jar
+};
+
+struct NpmPart {
+  std::string package;  // "npm", "@scope/name"
+  std::string version;
+  std::string sha256;
+  std::vector<UnpackRule> unpack;
+
+  std::string file_name() const;  // as `npm pack` calls it: scope-name-version.tgz
+};
+
+struct PipPackage {
+  std::string name;
+  std::string version;
+  std::string sha256;
+};
+
+struct PipPart {
+  std::string python;  // "3.12": the interpreter that the wheels are for
+  std::vector<PipPackage> packages;
 };
 
 struct RecipeStep {
@@ -53,16 +85,17 @@ struct RecipeStep {
   std::vector<std::string> run;
 };
 
+// One thing that is done to the new root.
+using RecipeAction = std::variant<DebianPart, ContainerPart, MavenPart, NpmPart, PipPart, RecipeStep>;
+
 struct Recipe {
   std::string name;
   std::string description;
-  DebianPart debian;
-  std::vector<MavenPart> maven;
-  std::vector<RecipeStep> steps;
-  std::string digest;  // SHA-256 of the text
+  std::vector<RecipeAction> actions;  // in order, those of its base first; the first one makes the root
+  std::string digest;                 // SHA-256 of the text, its base's and what the builder makes of them
 };
 
-// invalid_argument names the member that is wrong.
+// invalid_argument names the member that is wrong, template_not_found an unknown base.
 Result<Recipe> parse_recipe(std::string_view json);
 
 struct BuiltinRecipe {
@@ -70,7 +103,13 @@ struct BuiltinRecipe {
   std::string_view json;
 };
 const std::vector<BuiltinRecipe>& builtin_recipes();
-// template_not_found lists the known names.
+// The built-in recipe; template_not_found names those with a similar name, and all.
 Result<Recipe> find_recipe(std::string_view name);
+
+// The names among `known` that a person may have meant by `name`: at most three, the nearest first (edit distance up to
+// a third of its length, or one the beginning of the other). Pure.
+std::vector<std::string> similar_names(std::string_view name, const std::vector<std::string>& known);
+// template_not_found: "there is no template 'x'. Did you mean …? Known templates: …".
+Error unknown_template(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace orkestr::image

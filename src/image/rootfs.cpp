@@ -1,13 +1,14 @@
 #include "image/rootfs.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
+#include <optional>
 
 #include "base/file.hpp"
-#include "base/sha256.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "image/apt_sources.hpp"
@@ -18,48 +19,7 @@ namespace {
 
 constexpr std::string_view kBaseStage = "base system";
 constexpr std::uint64_t kMaxUnpackedBytes = std::uint64_t{4} << 30;
-
-std::string maven_stage(const MavenPart& part) { return "fetch " + part.artifact; }
-
-// The part's file in the download cache, whose content is the one the recipe names.
-Result<std::string> fetch_maven(const MavenPart& part, const RootfsContext& context) {
-  const std::string stage = maven_stage(part);
-  const std::string repository = context.downloads + "/maven";
-  std::string file = repository + "/" + part.repository_path();
-  auto has_right_content = [&]() -> Result<bool> {
-    if (!base::exists(file)) return false;
-    ORKESTR_TRY(const std::string digest, base::sha256_file(file));
-    return digest == part.sha256;
-  };
-  ORKESTR_TRY(const bool cached, has_right_content());
-  if (cached) return file;
-  ::unlink(file.c_str());  // a truncated download would satisfy mvn
-
-  ORKESTR_TRY(const std::string mvn, find_tool(stage, "mvn", "maven"));
-  ORKESTR_CHECK(base::make_directories(repository, 0755));
-  // The person's settings.xml (mirrors, proxies, credentials) applies; only the local repository is ours, so that sudo
-  // leaves nothing in anybody's home.
-  ToolRun run;
-  run.stage = stage;
-  run.argv = {mvn,
-              "--batch-mode",
-              "-Dmaven.repo.local=" + repository,
-              "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get",
-              "-Dartifact=" + part.coordinates(),
-              "-Dtransitive=false"};
-  run.cwd = context.work;
-  run.on_line = context.on_line;
-  ORKESTR_TRY(const std::string output, run_tool(run, context.deadline));
-  ORKESTR_TRY(const bool right, has_right_content());
-  if (right) return file;
-  const auto actual = base::sha256_file(file);
-  return build_error(
-      stage,
-      fmt::format("{}: mvn fetched a file whose SHA-256 is {}, the recipe wants {}. The mirror serves something "
-                  "else, or the download broke: check the Maven mirror and try again.",
-                  part.coordinates(), actual ? *actual : "(no file)", part.sha256),
-      output);
-}
+constexpr std::size_t kMaxStatusBytes = 64U << 20U;
 
 // A path of the new root as the host sees it, when no link on the way leads out of the root.
 Result<std::string> inside_root(const std::string& root, std::string_view path) {
@@ -78,29 +38,27 @@ Result<std::string> inside_root(const std::string& root, std::string_view path) 
   return at;
 }
 
-}  // namespace
-
-Result<void> check_rootfs_tools(const Recipe& recipe) {
-  struct Tool {
-    const char* name;
-    const char* package;
-  };
-  for (const Tool& tool : {Tool{"mmdebstrap", "mmdebstrap"}, Tool{"apt-config", "apt"}, Tool{"unshare", "util-linux"},
-                           Tool{"chroot", "coreutils"}}) {
-    ORKESTR_TRY([[maybe_unused]] const auto path, find_tool(kBaseStage, tool.name, tool.package));
-  }
-  if (!recipe.maven.empty()) {
-    ORKESTR_TRY([[maybe_unused]] const auto path, find_tool(maven_stage(recipe.maven.front()), "mvn", "maven"));
+Result<void> unpack_rules(const std::string& stage, const std::string& file, const std::vector<UnpackRule>& rules,
+                          const RootfsContext& context) {
+  for (const UnpackRule& rule : rules) {
+    if (context.fetch.tools.on_line) context.fetch.tools.on_line(fmt::format("unpack {} to {}", rule.from, rule.to));
+    auto target = inside_root(context.root, rule.to);
+    if (!target) return target.error();
+    ORKESTR_CHECK(base::make_directories(target->substr(0, target->rfind('/')), 0755));
+    if (auto count = unpack(file, rule.from, *target, kMaxUnpackedBytes); !count) {
+      return build_error(stage, fmt::format("{}: {}", stage, count.error().message()));
+    }
   }
   return {};
 }
 
-Result<void> make_base_system(const DebianPart& part, const RootfsContext& context) {
+Result<void> add(const DebianPart& part, const RootfsContext& context) {
   ORKESTR_TRY(const std::string mmdebstrap, find_tool(kBaseStage, "mmdebstrap", "mmdebstrap"));
   ORKESTR_TRY(const std::string sources, host_sources(part.suite));
-  ORKESTR_TRY(const std::string options, host_apt_options(context.deadline));
-  const std::string sources_file = context.work + "/build.sources";
-  const std::string options_file = context.work + "/apt.conf";
+  ORKESTR_TRY(const std::string options, host_apt_options(context.fetch.tools));
+  const std::string& work = context.fetch.work;
+  const std::string sources_file = work + "/build.sources";
+  const std::string options_file = work + "/apt.conf";
   ORKESTR_CHECK(base::write_file_atomic(sources_file, sources));
   ORKESTR_CHECK(base::write_file_atomic(options_file, options));
   ToolRun run;
@@ -112,24 +70,101 @@ Result<void> make_base_system(const DebianPart& part, const RootfsContext& conte
               "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
               "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
               "--dpkgopt=path-exclude=/usr/share/info/*", part.suite, context.root, sources_file};
-  run.env = {"TMPDIR=" + context.work};
-  run.cwd = context.work;
-  run.on_line = context.on_line;
-  if (auto done = run_tool(run, context.deadline); !done) return done.error();
+  run.env = {"TMPDIR=" + work};
+  run.cwd = work;
+  run.advice = "Is the Debian mirror reachable? `apt-get update` tells; proxies and mirrors are set in /etc/apt.";
+  if (auto done = run_tool(run, context.fetch.tools); !done) return done.error();
+  context.parts->push_back(
+      {"debian", part.suite, "", fmt::format("{}", fmt::join(source_addresses(sources), ", ")), "", 0});
+  ORKESTR_TRY(const std::string status, base::read_file(context.root + "/var/lib/dpkg/status", kMaxStatusBytes));
+  for (auto& package : installed_packages(status)) {
+    package.origin = part.suite;
+    context.parts->push_back(std::move(package));
+  }
   return {};
 }
 
-Result<void> add_maven_part(const MavenPart& part, const RootfsContext& context) {
-  ORKESTR_TRY(const std::string file, fetch_maven(part, context));
-  for (const UnpackRule& rule : part.unpack) {
-    if (context.on_line) context.on_line(fmt::format("unpack {} to {}", rule.from, rule.to));
-    auto target = inside_root(context.root, rule.to);
-    if (!target) return target.error();
-    if (auto count = unpack(file, rule.from, *target, kMaxUnpackedBytes); !count) {
-      return build_error(maven_stage(part), count.error().message());
-    }
+Error cannot_fetch(const ContainerPart& part) {
+  return build_error(kBaseStage,
+                     fmt::format("this template is made from the container image {}, and this version cannot fetch "
+                                 "container images yet. Use the template '{}' instead.",
+                                 part.image, part.instead));
+}
+Result<void> add(const ContainerPart& part, const RootfsContext&) { return cannot_fetch(part); }
+
+Result<void> add(const MavenPart& part, const RootfsContext& context) {
+  ORKESTR_TRY(const FetchedFile file, fetch(part, context.fetch));
+  ORKESTR_CHECK(unpack_rules(fetch_stage(part), file.path, part.unpack, context));
+  context.parts->push_back(
+      {"maven", part.group + ":" + part.artifact, part.version, part.coordinates(), file.sha256, file.bytes});
+  return {};
+}
+
+Result<void> add(const NpmPart& part, const RootfsContext& context) {
+  ORKESTR_TRY(const FetchedFile file, fetch(part, context.fetch));
+  ORKESTR_CHECK(unpack_rules(fetch_stage(part), file.path, part.unpack, context));
+  context.parts->push_back(
+      {"npm", part.package, part.version, part.package + "@" + part.version, file.sha256, file.bytes});
+  return {};
+}
+
+Result<void> add(const PipPart& part, const RootfsContext& context) {
+  ORKESTR_TRY(const auto files, fetch(part, context.fetch));
+  const std::string wheels = context.root + "/var/tmp/wheels";
+  ORKESTR_CHECK(base::make_directories(wheels, 0755));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const FetchedFile& file = files[i];
+    const std::string name = file.path.substr(file.path.rfind('/') + 1);
+    ORKESTR_TRY(const base::UniqueFd from, base::open_at(AT_FDCWD, file.path, O_RDONLY));
+    ORKESTR_TRY(const base::UniqueFd to, base::open_at(AT_FDCWD, wheels + "/" + name, O_WRONLY | O_CREAT, 0644));
+    ORKESTR_CHECK(base::copy_file_contents(from.get(), to.get()));
+    context.parts->push_back({"pip", part.packages[i].name, part.packages[i].version, name, file.sha256, file.bytes});
+  }
+  return run_step({fetch_stage(part),
+                   {"python3 -m pip install --quiet --no-index --no-deps --no-compile --root-user-action=ignore "
+                    "--disable-pip-version-check /var/tmp/wheels/*.whl",
+                    "rm -rf /var/tmp/wheels"}},
+                  context);
+}
+
+Result<void> add(const RecipeStep& step, const RootfsContext& context) { return run_step(step, context); }
+
+}  // namespace
+
+std::string action_name(const RecipeAction& action) {
+  struct Name {
+    std::string operator()(const DebianPart&) const { return std::string(kBaseStage); }
+    std::string operator()(const ContainerPart&) const { return std::string(kBaseStage); }
+    std::string operator()(const MavenPart& part) const { return fetch_stage(part); }
+    std::string operator()(const NpmPart& part) const { return fetch_stage(part); }
+    std::string operator()(const PipPart& part) const { return fetch_stage(part); }
+    std::string operator()(const RecipeStep& step) const { return step.name; }
+  };
+  return std::visit(Name{}, action);
+}
+
+Result<void> check_tools(const Recipe& recipe) {
+  struct Tool {
+    const char* name;
+    const char* package;
+  };
+  for (const Tool& tool : {Tool{"mmdebstrap", "mmdebstrap"}, Tool{"apt-config", "apt"}, Tool{"unshare", "util-linux"},
+                           Tool{"chroot", "coreutils"}}) {
+    ORKESTR_TRY([[maybe_unused]] const auto path, find_tool(kBaseStage, tool.name, tool.package));
+  }
+  for (const auto& action : recipe.actions) ORKESTR_CHECK(check_client(action));
+  return {};
+}
+
+Result<void> check_sources(const Recipe& recipe) {
+  for (const auto& action : recipe.actions) {
+    if (const auto* container = std::get_if<ContainerPart>(&action)) return cannot_fetch(*container);
   }
   return {};
+}
+
+Result<void> run_action(const RecipeAction& action, const RootfsContext& context) {
+  return std::visit([&](const auto& one) { return add(one, context); }, action);
 }
 
 Result<void> run_step(const RecipeStep& step, const RootfsContext& context) {
@@ -143,20 +178,25 @@ Result<void> run_step(const RecipeStep& step, const RootfsContext& context) {
               "/usr/bin/env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
               "LANG=C.UTF-8", "TERM=dumb", "/bin/bash", "-euo", "pipefail", "-c",
               fmt::format("umask 022\n{}\n", fmt::join(step.run, "\n"))};
-  run.cwd = context.work;
-  run.on_line = context.on_line;
-  auto done = run_tool(run, context.deadline);
+  run.cwd = context.fetch.work;
+  auto done = run_tool(run, context.fetch.tools);
   if (done) return {};
+  if (done.error().code() == ErrorCode::cancelled) return done.error();
   // The whole command line is a script here; name the step instead.
   const std::string& output = done.error().details().console_tail;
-  return build_error(step.name, fmt::format("step '{}' of the recipe failed in the new root:\n{}", step.name, output),
+  return build_error(step.name,
+                     fmt::format("step '{}' of the recipe failed in the new root:\n{}\nThe recipe needs repair, or "
+                                 "the sources changed under it.",
+                                 step.name, last_lines(output, 12)),
                      output);
 }
 
 RecipeStep tidy_step() {
   return {"tidy",
           {"mkdir -p /workspace /persist /root /tmp /run /proc /sys /dev", "chmod 1777 /tmp",
-           "chmod 755 /workspace /persist", "echo sandbox > /etc/hostname",
+           "chmod 755 /workspace /persist",
+           // Directories that were made outside, under whatever umask the builder has.
+           "find /usr/local -type d ! -perm -055 -exec chmod go+rx {} +", "echo sandbox > /etc/hostname",
            "printf '127.0.0.1\\tlocalhost sandbox\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > /etc/hosts",
            // A link into /run (resolvconf, systemd) would dangle in the guest.
            "rm -f /etc/resolv.conf && : > /etc/resolv.conf", ": > /etc/machine-id", "rm -f /var/lib/dbus/machine-id",
@@ -164,9 +204,35 @@ RecipeStep tidy_step() {
            ("find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec sed -i -E 's#://[^/@ ]*@#://#g' {} + "
             "2>/dev/null || true"),
            ("rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/debconf/*-old "
-            "/var/log/*.log /var/log/apt /var/lib/dpkg/*-old /tmp/* /var/tmp/* /root/.cache /root/.bash_history"),
+            "/var/log/*.log /var/log/apt /var/lib/dpkg/*-old /tmp/* /var/tmp/* /root/.cache/pip /root/.npm "
+            "/root/.bash_history"),
            // What a sandbox must not share with its sisters.
            "rm -f /etc/ssh/ssh_host_* /var/lib/systemd/random-seed"}};
+}
+
+std::vector<PartRecord> installed_packages(std::string_view text) {
+  std::vector<PartRecord> out;
+  PartRecord package{"debian", {}, {}, {}, {}, 0};
+  bool installed = false;
+  auto field = [](std::string_view line, std::string_view name) -> std::optional<std::string> {
+    if (!line.starts_with(name)) return std::nullopt;
+    return std::string(line.substr(name.size()));
+  };
+  auto flush = [&] {
+    if (installed && !package.name.empty()) out.push_back(package);
+    package.name.clear();
+    installed = false;
+  };
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.empty()) flush();
+    if (auto name = field(line, "Package: ")) package.name = std::move(*name);
+    if (auto version = field(line, "Version: ")) package.version = std::move(*version);
+    if (line == "Status: install ok installed") installed = true;
+  }
+  flush();
+  return out;
 }
 
 }  // namespace orkestr::image

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "base/file.hpp"
 #include "base/json.hpp"
@@ -26,6 +27,7 @@ namespace {
 
 constexpr std::string_view kStage = "open template";
 constexpr int kManifestVersion = 1;
+constexpr int kCacheVersion = 1;
 
 bool is_digest(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
@@ -36,10 +38,34 @@ std::string build_command(std::string_view name) { return fmt::format("orkestr t
 struct Manifest {
   TemplateFiles files;
   std::string created_at;
+  std::string description;
+  std::string recipe_sha256;
+  std::vector<PartRecord> parts;
 };
+
+std::vector<PartRecord> read_parts(const base::JsonValue& json) {
+  std::vector<PartRecord> parts;
+  for (const auto& item : json.items()) {
+    parts.push_back({item.string_or("source", ""), item.string_or("name", ""), item.string_or("version", ""),
+                     item.string_or("origin", ""), item.string_or("sha256", ""),
+                     static_cast<std::uint64_t>(std::max<std::int64_t>(0, item.integer_or("bytes", 0)))});
+  }
+  return parts;
+}
+
+// A directory without the file is of the first version, or not made yet.
+Result<void> check_cache_version(const std::string& cache_dir) {
+  auto text = base::read_file(cache_dir + "/version", 64);
+  if (!text || *text == fmt::format("{}\n", kCacheVersion)) return {};
+  return build_error(kStage,
+                     fmt::format("{} has format '{}', this version of orkestr reads {}: a newer one has used it. "
+                                 "Upgrade this one, or set ORKESTR_HOME to another directory.",
+                                 cache_dir, text->substr(0, text->find('\n')), kCacheVersion));
+}
 
 // The build that `current` names, as its template.json describes it; nothing when there is none.
 Result<std::optional<Manifest>> read_current(const std::string& cache_dir, std::string_view name) {
+  ORKESTR_CHECK(check_cache_version(cache_dir));
   const std::string home = template_directory(cache_dir, name);
   auto current = base::read_file(home + "/current", 256);
   if (!current) {
@@ -78,6 +104,8 @@ Result<std::optional<Manifest>> read_current(const std::string& cache_dir, std::
   files.kernel_sha256 = json->string_or("kernel_sha256", "");
   files.digest = json->string_or("digest", "");
   manifest.created_at = json->string_or("created_at", "");
+  manifest.recipe_sha256 = json->string_or("recipe_sha256", "");
+  manifest.parts = read_parts((*json)["parts"]);
   if (files.name != name || files.build_id != build_id) return refuse("its template.json describes another build");
   for (const auto* digest : {&files.base_sha256, &files.scratch_sha256, &files.overlay_sha256, &files.kernel_sha256}) {
     if (!is_digest(*digest)) return refuse("its template.json lacks a digest");
@@ -88,22 +116,15 @@ Result<std::optional<Manifest>> read_current(const std::string& cache_dir, std::
 
 Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string_view name) {
   std::vector<std::string> known;
-  bool has_recipe = false;
   if (auto all = list_templates(cache_dirs)) {
-    for (const auto& info : *all) {
-      known.push_back(info.name);
-      has_recipe = has_recipe || info.name == name;
-    }
+    for (const auto& info : *all) known.push_back(info.name);
   }
-  if (has_recipe) {
-    return Error(
-        ErrorCode::template_not_found,
-        fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`; in a "
-                    "checkout of the source, `./dev quickstart` does that too.",
-                    name, fmt::join(cache_dirs, ", "), build_command(name)));
-  }
-  return Error(ErrorCode::template_not_found,
-               fmt::format("there is no template '{}'. Known templates: {}.", name, fmt::join(known, ", ")));
+  if (std::find(known.begin(), known.end(), name) == known.end()) return unknown_template(name, known);
+  return Error(
+      ErrorCode::template_not_found,
+      fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}{}`; in "
+                  "a checkout of the source, `./dev quickstart` does that too.",
+                  name, fmt::join(cache_dirs, ", "), ::geteuid() == 0 ? "" : "sudo ", build_command(name)));
 }
 
 // ---- verification
@@ -147,7 +168,8 @@ std::string combined_digest(const TemplateFiles& files) {
                                       files.scratch_sha256, files.overlay_sha256, files.kernel_sha256));
 }
 
-std::string encode_manifest(const TemplateFiles& files, std::string_view recipe_digest, std::string_view created_at) {
+std::string encode_manifest(const TemplateFiles& files, std::string_view recipe_digest, std::string_view created_at,
+                            const std::vector<PartRecord>& parts) {
   base::JsonWriter json;
   json.begin_object();
   json.field("version", kManifestVersion);
@@ -162,6 +184,14 @@ std::string encode_manifest(const TemplateFiles& files, std::string_view recipe_
   json.field("kernel_version", files.kernel_version);
   json.field("kernel_sha256", files.kernel_sha256);
   json.field("digest", combined_digest(files));
+  json.key("parts").begin_array();
+  for (const auto& part : parts) {
+    json.begin_object();
+    json.field("source", part.source).field("name", part.name).field("version", part.version);
+    json.field("origin", part.origin).field("sha256", part.sha256).field("bytes", part.bytes);
+    json.end_object();
+  }
+  json.end_array();
   json.end_object();
   return json.take() + "\n";
 }
@@ -213,36 +243,127 @@ Result<void> verify_template(const TemplateFiles& files, const std::string& stam
   return base::write_file_atomic(stamp, state, 0600);
 }
 
+namespace {
+
+// What there is to know without a build.
+TemplateInfo known_template(const BuiltinRecipe& builtin) {
+  TemplateInfo info;
+  info.name = builtin.name;
+  if (auto recipe = parse_recipe(builtin.json)) {
+    info.description = recipe->description;
+    info.recipe_sha256 = recipe->digest;
+  }
+  return info;
+}
+
+// Fills in the build, when there is a usable one in `cache_dir`.
+void add_build(const std::string& cache_dir, TemplateInfo& info) {
+  auto manifest = read_current(cache_dir, info.name);
+  if (!manifest || !*manifest) return;
+  Manifest& found = **manifest;
+  info.built = true;
+  // A recipe that is not built in is known by what it made only.
+  info.current = info.recipe_sha256.empty() || found.recipe_sha256 == info.recipe_sha256;
+  info.recipe_sha256 = std::move(found.recipe_sha256);
+  info.cache_dir = cache_dir;
+  info.build_id = found.files.build_id;
+  info.created_at = std::move(found.created_at);
+  info.parts = std::move(found.parts);
+  info.files = std::move(found.files);
+  struct stat base_image {};
+  if (::stat(info.files.base_image.c_str(), &base_image) == 0) {
+    info.bytes = static_cast<std::uint64_t>(base_image.st_size);
+  }
+}
+
+}  // namespace
+
 Result<std::vector<TemplateInfo>> list_templates(const std::vector<std::string>& cache_dirs) {
   std::map<std::string, TemplateInfo> all;
-  for (const auto& recipe : builtin_recipes()) {
-    TemplateInfo info;
-    info.name = recipe.name;
-    if (auto parsed = parse_recipe(recipe.json)) info.description = parsed->description;
-    all.emplace(info.name, std::move(info));
-  }
+  for (const auto& recipe : builtin_recipes()) all.emplace(recipe.name, known_template(recipe));
   for (const auto& cache_dir : cache_dirs) {
     auto names = base::list_directory(cache_dir + "/templates");
     if (!names) continue;  // not made yet, or not ours to read: then nothing there can be used either
     for (const auto& name : *names) {
-      if (!is_template_name(name) || all[name].built) continue;
+      if (!is_template_name(name)) continue;
       TemplateInfo& info = all[name];
       info.name = name;
-      auto manifest = read_current(cache_dir, name);
-      if (!manifest || !*manifest) continue;
-      info.built = true;
-      info.build_id = (*manifest)->files.build_id;
-      info.cache_dir = cache_dir;
-      info.created_at = (*manifest)->created_at;
-      struct stat base_image {};
-      if (::stat((*manifest)->files.base_image.c_str(), &base_image) == 0) {
-        info.bytes = static_cast<std::uint64_t>(base_image.st_size);
-      }
+      if (!info.built) add_build(cache_dir, info);
+      info.parts.clear();
     }
   }
   std::vector<TemplateInfo> out;
   for (auto& [name, info] : all) out.push_back(std::move(info));
   return out;
+}
+
+Result<TemplateInfo> inspect_template(const std::vector<std::string>& cache_dirs, std::string_view name) {
+  TemplateInfo info;
+  info.name = name;
+  for (const auto& recipe : builtin_recipes()) {
+    if (recipe.name == name) info = known_template(recipe);
+  }
+  if (is_template_name(name)) {
+    for (const auto& cache_dir : cache_dirs) {
+      ORKESTR_TRY(const auto manifest, read_current(cache_dir, name));  // damage is what a person looks for here
+      if (!manifest) continue;
+      add_build(cache_dir, info);
+      return info;
+    }
+  }
+  if (info.recipe_sha256.empty()) return unknown_or_unbuilt(cache_dirs, name);
+  return info;
+}
+
+Result<void> prepare_cache(const std::string& cache_dir) {
+  ORKESTR_CHECK(check_cache_version(cache_dir));
+  auto made = base::make_directories(cache_dir, 0755);
+  if (made && !base::exists(cache_dir + "/version")) {
+    made = base::write_file_atomic(cache_dir + "/version", fmt::format("{}\n", kCacheVersion), 0644);
+  }
+  if (made && ::access(cache_dir.c_str(), W_OK) != 0) made = base::errno_error("write in " + cache_dir, errno);
+  if (made) return {};
+  return build_error("prepare the cache",
+                     fmt::format("the cache {} cannot be written: {}. Make it writable for this user, or set "
+                                 "ORKESTR_HOME to a directory that is.",
+                                 cache_dir, made.error().message()));
+}
+
+Result<void> remove_template(const std::string& cache_dir, std::string_view name) {
+  const std::string home = template_directory(cache_dir, name);
+  if (!is_template_name(name) || !base::exists(home)) return unknown_or_unbuilt({cache_dir}, name);
+  // First what makes it a template: a removal that is interrupted must not leave half of one.
+  if (::unlink((home + "/current").c_str()) != 0 && errno != ENOENT) {
+    return base::errno_error(fmt::format("remove template '{}': remove {}/current", name, home), errno);
+  }
+  ORKESTR_CHECK(base::remove_tree(home));
+  return collect_kernels(cache_dir);
+}
+
+Result<void> collect_kernels(const std::string& cache_dir) {
+  std::set<std::string> used;
+  if (auto names = base::list_directory(cache_dir + "/templates")) {
+    for (const auto& name : *names) {
+      ORKESTR_TRY(const auto builds, base::list_directory(template_directory(cache_dir, name)));
+      for (const auto& build : builds) {
+        auto text = base::read_file(fmt::format("{}/{}/template.json", template_directory(cache_dir, name), build));
+        if (!text) continue;  // `current`, or no build
+        ORKESTR_TRY(const auto json, base::JsonValue::parse(*text));
+        used.insert(json.string_or("kernel_version", ""));
+      }
+    }
+  }
+  auto kernels = base::list_directory(cache_dir + "/kernels");
+  if (!kernels) return {};
+  bool removed = false;
+  for (const auto& kernel : *kernels) {
+    if (used.contains(kernel)) continue;
+    ORKESTR_CHECK(base::remove_tree(fmt::format("{}/kernels/{}", cache_dir, kernel)));
+    removed = true;
+  }
+  // Which of them are of that kernel is not written anywhere; the others are made again in a moment.
+  if (removed) collect_initramfs(cache_dir, {});
+  return {};
 }
 
 Result<std::string> digest_sparse_file(const std::string& path) {

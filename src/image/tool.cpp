@@ -12,20 +12,12 @@
 namespace orkestr::image {
 namespace {
 
+constexpr std::size_t kMaxOutput = 1U << 20U;
+constexpr int kShownLines = 12;
+
 std::string search_path() {
   const char* path = std::getenv("PATH");
   return fmt::format("{}:/usr/sbin:/sbin:/usr/bin:/bin", path && *path ? path : "/usr/local/bin");
-}
-
-// The last lines of an output, for a message: the whole tail is in the details.
-std::string_view last_lines(std::string_view output, int count) {
-  while (!output.empty() && output.back() == '\n') output.remove_suffix(1);
-  std::size_t at = output.size();
-  while (count-- > 0 && at > 0) {
-    at = output.rfind('\n', at - 1);
-    if (at == std::string_view::npos) return output;
-  }
-  return output.substr(at == 0 ? 0 : at + 1);
 }
 
 }  // namespace
@@ -51,23 +43,46 @@ Result<std::string> find_tool(std::string_view stage, std::string_view name, std
                                         stage, name, ::geteuid() == 0 ? "" : "sudo ", package));
 }
 
-Result<std::string> run_tool(const ToolRun& run, base::Deadline deadline) {
+std::string_view last_lines(std::string_view output, int count) {
+  while (!output.empty() && output.back() == '\n') output.remove_suffix(1);
+  std::size_t at = output.size();
+  while (count-- > 0 && at > 0) {
+    at = output.rfind('\n', at - 1);
+    if (at == std::string_view::npos) return output;
+  }
+  return output.substr(at == 0 ? 0 : at + 1);
+}
+
+Result<std::string> run_tool(const ToolRun& run, const ToolContext& context) {
   base::ChildOptions options;
-  options.argv = run.argv;
+  // Whatever ends this process ends the tool and all it started, in a process namespace of their own: the next build
+  // clears up where they would go on writing.
+  if (::geteuid() == 0) {
+    options.argv = {"/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/unshare", "--pid",
+                    "--fork",           "--kill-child",     "--mount-proc"};
+  }
+  // A library cannot set the umask of its process; users read what root builds, whatever root's umask is.
+  options.argv.insert(options.argv.end(), {"/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"});
+  options.argv.insert(options.argv.end(), run.argv.begin(), run.argv.end());
   options.cwd = run.cwd;
   options.env = run.env;
   options.env.push_back("PATH=" + search_path());
   options.env.emplace_back("LC_ALL=C.UTF-8");
   options.env.emplace_back("DEBIAN_FRONTEND=noninteractive");
   const std::string command = fmt::format("{}", fmt::join(run.argv, " "));
-  auto result = base::run_child(std::move(options), deadline, run.on_line);
+  const std::string advice = run.advice.empty() ? "" : "\n" + run.advice;
+  auto result = base::run_child(std::move(options), context.deadline, context.on_line, kMaxOutput, context.stop);
   if (!result) {
-    return build_error(run.stage, fmt::format("{}: running '{}': {}", run.stage, command, result.error().message()),
-                       result.error().details().console_tail);
+    if (result.error().code() == ErrorCode::cancelled) return result.error().with_context(run.stage);
+    const std::string& output = result.error().details().console_tail;
+    return build_error(run.stage,
+                       fmt::format("{}: running '{}': {}\n{}{}", run.stage, command, result.error().message(),
+                                   last_lines(output, kShownLines), advice),
+                       output);
   }
   if (!result->status.success()) {
-    std::string message = fmt::format("{}: '{}' ended with {}:\n{}", run.stage, command, result->status.to_string(),
-                                      last_lines(result->output, 12));
+    std::string message = fmt::format("{}: '{}' ended with {}:\n{}{}", run.stage, command, result->status.to_string(),
+                                      last_lines(result->output, kShownLines), advice);
     return build_error(run.stage, std::move(message), std::move(result->output));
   }
   return std::move(result->output);

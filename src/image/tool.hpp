@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,13 @@
 namespace orkestr::image {
 
 using LineSink = std::function<void(std::string_view line)>;
+
+// What a run of several tools shares. Copied freely.
+struct ToolContext {
+  base::Deadline deadline = base::Deadline::never();
+  LineSink on_line;      // sees each line of their output; may be empty
+  std::stop_token stop;  // ends the tool that runs, with `cancelled`
+};
 
 // template_build_failed with details().stage and .console_tail; `message` says what to do.
 Error build_error(std::string_view stage, std::string message, std::string output = {});
@@ -26,11 +34,16 @@ struct ToolRun {
   std::vector<std::string> argv;  // argv[0] as find_tool() returned it
   std::string cwd;
   std::vector<std::string> env;  // added to ours
-  LineSink on_line;              // sees each line of output; may be empty
+  std::string advice;            // what a person does when it fails: ends the error's message
 };
 
-// Runs to its end and returns the output (its tail, when it is long). Messages are in English whatever the locale.
-// template_build_failed with the command, how it ended and its output.
-Result<std::string> run_tool(const ToolRun& run, base::Deadline deadline);
+// The last lines of an output, for a message.
+std::string_view last_lines(std::string_view output, int count);
+
+// Runs to its end and returns the output (its tail, when it is long). Messages are in English whatever the locale, and
+// files readable for all whatever the umask. Run by root, the tool ends with this process, however that ends.
+// template_build_failed with the command, how it ended and its last lines;
+// the output is in details().console_tail. `cancelled` when stopped.
+Result<std::string> run_tool(const ToolRun& run, const ToolContext& context);
 
 }  // namespace orkestr::image

@@ -13,6 +13,9 @@ namespace {
 
 // Output in small frames is joined up to this size, so that a guest that sends single bytes cannot multiply them.
 constexpr std::size_t kPieceBytes = wire::kDataChunk;
+// So many wait exactly as they came. Beyond that output joins the last piece of its own stream, past one of the other,
+// so that a guest that alternates between them byte by byte cannot multiply its window by the cost of a piece.
+constexpr std::size_t kMaxExactPieces = 256;
 // `progress` messages waiting to be taken.
 constexpr std::size_t kMaxWaitingMessages = 256;
 
@@ -61,7 +64,8 @@ bool Call::abandoned() const {
 bool Call::waits_for_consumer() const {
   std::lock_guard lock(mutex_);
   if (buffered_ > 0) return true;
-  return request_.has_input && !input_ended_ && send_window_ > 0;
+  // A command need not want the input that it may get: its own timeout counts on.
+  return request_.type != wire::Type::exec && request_.has_input && !input_ended_ && send_window_ > 0;
 }
 
 // Half a window at a time: credit frames stay rare, and the producer never runs dry while the consumer keeps up.
@@ -78,6 +82,7 @@ void Call::return_credit_locked(std::unique_lock<std::mutex>& lock) {
 std::size_t Call::offer(std::string_view bytes) {
   std::vector<wire::OutFrame> frames;
   std::size_t taken = 0;
+  std::lock_guard in_order(input_mutex_);
   {
     std::lock_guard lock(mutex_);
     if (!opened_ || ended_ || input_ended_) return 0;
@@ -99,6 +104,7 @@ std::size_t Call::offer(std::string_view bytes) {
 }
 
 void Call::end_input() {
+  std::lock_guard in_order(input_mutex_);
   {
     std::lock_guard lock(mutex_);
     if (input_ended_ || ended_) return;
@@ -107,6 +113,23 @@ void Call::end_input() {
   }
   with_connection([](Connection& connection, Call& call) {
     connection.send(wire::data_frame(call.id(), wire::Stream::input, {}, true), wire::Lane::stream);
+  });
+}
+
+void Call::resize(int cols, int rows) {
+  wire::ResizeMessage size;
+  size.cols = static_cast<std::uint64_t>(cols);
+  size.rows = static_cast<std::uint64_t>(rows);
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    if (!opened_) {
+      early_resize_ = size.encode();  // open() sends it
+      return;
+    }
+  }
+  with_connection([payload = size.encode()](Connection& connection, Call& call) {
+    connection.send(wire::OutFrame(wire::Type::resize, call.id(), payload), wire::Lane::control);
   });
 }
 
@@ -158,6 +181,7 @@ void Call::with_connection(std::function<void(Connection&, Call&)> task) {
 
 void Call::open(std::uint32_t id, const std::shared_ptr<Connection>& connection, std::shared_ptr<void> keep_alive) {
   bool end_now = false;
+  std::string resize_now;
   bool cancel_now = false;
   bool detach_now = false;
   {
@@ -167,12 +191,14 @@ void Call::open(std::uint32_t id, const std::shared_ptr<Connection>& connection,
     keep_alive_ = std::move(keep_alive);
     opened_ = true;
     end_now = request_.has_input && input_ended_;
+    resize_now = std::move(early_resize_);
     // Asked for after the connection looked, by a thread that saw no opened_ yet and left it to us.
     detach_now = abandoned_;
     cancel_now = cancel_asked_ && !abandoned_;
   }
   last_progress = std::chrono::steady_clock::now();
   connection->queue(wire::OutFrame(request_.type, id, request_.payload), wire::Lane::control);
+  if (!resize_now.empty()) connection->queue(wire::OutFrame(wire::Type::resize, id, resize_now), wire::Lane::control);
   if (end_now) connection->queue(wire::data_frame(id, wire::Stream::input, {}, true), wire::Lane::stream);
   if (detach_now) with_connection([](Connection& over, Call& call) { over.detach(call); });
   if (cancel_now) with_connection([](Connection& over, Call& call) { over.cancel(call); });
@@ -244,9 +270,11 @@ Result<void> Call::deliver_locked(Piece piece) {
     }
     receive_window_ -= static_cast<std::uint32_t>(piece.data.size());
     buffered_ += piece.data.size();
-    if (!pieces_.empty() && pieces_.back().kind == piece.kind &&
-        pieces_.back().data.size() + piece.data.size() <= kPieceBytes) {
-      pieces_.back().data += piece.data;
+    const std::size_t looked_at = pieces_.size() < kMaxExactPieces ? 1 : 2;
+    for (std::size_t i = 1; i <= std::min(looked_at, pieces_.size()); ++i) {
+      Piece& last = pieces_[pieces_.size() - i];
+      if (last.kind != piece.kind || last.data.size() + piece.data.size() > kPieceBytes) continue;
+      last.data += piece.data;
       return {};
     }
   } else if (pieces_.size() > kMaxWaitingMessages) {

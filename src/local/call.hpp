@@ -3,7 +3,7 @@
 // between.
 //
 // Ownership: the connection holds a call until its final answer; a consumer holds it by CallStream or by a completion.
-// Locks: one mutex a call; hooks run without it.
+// Locks: one mutex a call, and before it one for who offers input; hooks run without them.
 #pragma once
 
 #include <atomic>
@@ -55,6 +55,7 @@ class Call : public std::enable_shared_from_this<Call> {
   std::int64_t pid() const { return pid_; }
   std::size_t offer(std::string_view bytes);
   void end_input();
+  void resize(int cols, int rows);  // a command with a terminal
   void cancel();
   void abandon();  // nobody listens any more
   void on_ready(std::function<void()> hook);
@@ -91,6 +92,8 @@ class Call : public std::enable_shared_from_this<Call> {
 
   std::atomic<std::int64_t> pid_{0};
 
+  std::mutex
+      input_mutex_;  // held until input is handed to the I/O thread, so that it leaves in the order it was accepted
   mutable std::mutex mutex_;
   std::function<void()> hook_;
   std::deque<Piece> pieces_;
@@ -101,7 +104,8 @@ class Call : public std::enable_shared_from_this<Call> {
   std::uint32_t send_window_ = wire::kInitialCredit;     // what we may still send
   bool opened_ = false;
   bool input_ended_ = false;
-  bool ended_ = false;  // the final answer is in pieces_ or error_, or was taken
+  std::string early_resize_;  // a payload, asked for before opened_
+  bool ended_ = false;        // the final answer is in pieces_ or error_, or was taken
   bool cancel_asked_ = false;
   bool abandoned_ = false;
 };

@@ -107,6 +107,7 @@ void Connection::read_some() {
     const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    peer_gone_ = count <= 0;
     if (count < 0) return lose(base::errno_error("receive from the supervisor", errno));
     if (count == 0) return lose(Error(ErrorCode::connection, "the supervisor closed the connection"));
     total += static_cast<std::size_t>(count);

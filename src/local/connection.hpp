@@ -43,6 +43,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void set_on_lost(LostHandler on_lost) { on_lost_ = std::move(on_lost); }
   bool established() const { return channel_.established(); }
   bool closed() const { return !socket_; }
+  // It was lost because the supervisor closed it or died, not because that broke the rules.
+  bool peer_gone() const { return peer_gone_; }
   // Shuts the socket, also for copies that a forked child holds. Calls without an answer are returned.
   std::vector<std::shared_ptr<Call>> close();
 
@@ -62,6 +64,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ForkLedger& ledger_;
   base::UniqueFd socket_;
   LostHandler on_lost_;
+  bool peer_gone_ = false;
   wire::Channel channel_;
   std::unordered_map<std::uint32_t, std::shared_ptr<Call>> calls_;
   std::uint32_t next_id_ = 1;

@@ -11,8 +11,7 @@ namespace {
 
 constexpr auto kPollDeath = std::chrono::milliseconds(2);
 constexpr auto kExplainPatience = std::chrono::seconds(1);
-constexpr auto kDeathPatience = std::chrono::seconds(10);
-constexpr auto kTerminatePatience = std::chrono::seconds(30);
+constexpr auto kFullQueuePause = std::chrono::milliseconds(5);
 constexpr auto kRetryTerminate = std::chrono::milliseconds(50);
 
 }  // namespace
@@ -44,23 +43,51 @@ void Link::remember_lock() {
   if (lock) lock_ = std::move(*lock);
 }
 
-Result<void> Link::connect() {
-  if (connection_ && !connection_->closed()) return {};
+Result<bool> Link::connect() {
+  if (connection_ && !connection_->closed()) return true;
   connection_.reset();
   remember_lock();
   ORKESTR_TRY(auto socket, registry::connect(sandboxes_dir_, id_));
-  ORKESTR_TRY(connection_, Connection::create(loop_, ledger_, std::move(socket), lost_handler()));
-  return {};
+  if (!socket) return false;
+  ORKESTR_TRY(connection_, Connection::create(loop_, ledger_, std::move(*socket), lost_handler()));
+  return true;
 }
 
 void Link::submit(std::shared_ptr<Call> call) {
-  if (explaining_) {
+  if (explaining_ || connecting_) {
     waiting_.push_back(std::move(call));
     return;
   }
-  if (auto connected = connect(); !connected) return call->fail(explain_refusal(connected.error()));
+  const auto connected = connect();
+  if (!connected) return call->fail(explain_refusal(connected.error()));
+  if (!*connected) {
+    waiting_.push_back(std::move(call));
+    connecting_ = true;
+    return connect_later(base::Deadline::after(patience_.connect));
+  }
   const auto connection = connection_;
   connection->open(call, shared_from_this());
+}
+
+void Link::connect_later(base::Deadline deadline) {
+  loop_.reactor().add_timer(kFullQueuePause, [self = shared_from_this(), deadline] {
+    if (!self->connecting_) return;  // shut down meanwhile
+    const auto connected = self->connect();
+    if (connected && !*connected && !deadline.expired()) return self->connect_later(deadline);
+    self->connecting_ = false;
+    const auto calls = std::exchange(self->waiting_, {});
+    if (connected && *connected) {
+      for (const auto& call : calls) self->submit(call);
+      return;
+    }
+    const Error reason = connected ? Error(ErrorCode::not_ready,
+                                           fmt::format("sandbox {}: its supervisor took no connection within {} ms; it "
+                                                       "may be overloaded or hung: try again, or terminate it",
+                                                       self->id_, self->patience_.connect.count()))
+                                   : connected.error();
+    const Error told = self->explain_refusal(reason);
+    for (const auto& call : calls) call->fail(told);
+  });
 }
 
 // The supervisor is not there: the record knows better than errno what became of the sandbox.
@@ -75,10 +102,12 @@ Error Link::explain_refusal(const Error& reason) const {
 
 void Link::lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans) {
   for (auto& call : orphans) orphans_.push_back(std::move(call));
+  // A supervisor that dies closes its sockets a moment before its locks; one that breaks the rules lives.
+  const auto patience = connection_ && connection_->peer_gone() ? kExplainPatience : std::chrono::seconds(0);
   connection_.reset();
   if (explaining_) return;
   explaining_ = true;
-  await_death(base::Deadline::after(kExplainPatience), [self = shared_from_this(), reason](bool) {
+  await_death(base::Deadline::after(patience), [self = shared_from_this(), reason](bool) {
     self->explaining_ = false;
     const auto lost_calls = std::exchange(self->orphans_, {});
     self->explain(reason, lost_calls);
@@ -131,7 +160,7 @@ void Link::await_death(base::Deadline deadline, Then then) {
 
 void Link::terminate(Completion<registry::Record> done) {
   auto work = std::make_shared<Terminating>();
-  work->deadline = base::Deadline::after(kTerminatePatience);
+  work->answer = base::Deadline::after(patience_.terminate);
   work->done = std::move(done);
   std::erase_if(terminating_, [](const auto& weak) { return weak.expired(); });
   terminating_.push_back(work);
@@ -142,7 +171,7 @@ void Link::ask_to_end(const std::shared_ptr<Terminating>& work) {
   if (!work->done) return;  // shut down meanwhile
   CallRequest request;
   request.type = wire::Type::terminate;
-  request.patience = {std::chrono::milliseconds(kTerminatePatience), false};
+  request.patience = {std::chrono::ceil<std::chrono::milliseconds>(*work->answer.remaining()), false};
   request.what = "terminate sandbox " + id_;
   auto call = std::make_shared<Call>(loop_, std::move(request));
   call->on_ready([self = shared_from_this(), work, weak = std::weak_ptr<Call>(call)] {
@@ -156,30 +185,43 @@ void Link::ask_to_end(const std::shared_ptr<Terminating>& work) {
 
 // Whatever the answer was, the locks and the record are what counts.
 void Link::asked_to_end(const std::shared_ptr<Terminating>& work, const std::optional<Error>& refused) {
-  const auto patience = refused ? base::Deadline::after(kRetryTerminate) : base::Deadline::after(kDeathPatience);
+  const auto patience = base::Deadline::after(refused ? kRetryTerminate : patience_.death);
   await_death(patience, [self = shared_from_this(), work, refused](bool nobody_left) {
     if (!work->done) return;
-    if (nobody_left) {
-      auto entry = registry::inspect(self->sandboxes_dir_, self->id_);
-      if (entry) return std::exchange(work->done, nullptr)(std::move(entry->record));
-      if (entry.error().code() == ErrorCode::not_found) {  // ended so long ago that its record is forgotten
-        registry::Record record;
-        record.id = self->id_;
-        record.status = "terminated";
-        return std::exchange(work->done, nullptr)(std::move(record));
-      }
-      return std::exchange(work->done, nullptr)(entry.error());
-    }
-    if (refused && !work->deadline.expired()) return self->ask_to_end(work);
-    ErrorDetails details;
-    details.stage = "terminate";
-    const std::string answer = refused ? refused->message() : "it answered, but a process of it is still there";
-    std::exchange(work->done, nullptr)(
-        Error(ErrorCode::vm_failed,
-              fmt::format("terminate sandbox {}: it did not end within {} s ({}); its timeout will end it", self->id_,
-                          refused ? kTerminatePatience.count() : kDeathPatience.count(), answer),
-              details));
+    if (nobody_left) return self->ended(work);
+    if (refused && !work->answer.expired()) return self->ask_to_end(work);
+    self->end_by_force(work, refused ? refused->message() : "it answered, but a process of it is still there");
   });
+}
+
+void Link::end_by_force(const std::shared_ptr<Terminating>& work, const std::string& why) {
+  if (auto killed = registry::kill_supervisor(lock_.get(), id_); !killed) {
+    return not_ended(work, fmt::format("{}; {}", why, killed.error().message()));
+  }
+  await_death(base::Deadline::after(patience_.death), [self = shared_from_this(), work, why](bool nobody_left) {
+    if (!work->done) return;
+    if (nobody_left) return self->ended(work);
+    self->not_ended(work, why + "; killed, a process of it hangs in the kernel: see the host's dmesg");
+  });
+}
+
+void Link::ended(const std::shared_ptr<Terminating>& work) {
+  const auto done = std::exchange(work->done, nullptr);
+  auto entry = registry::inspect(sandboxes_dir_, id_);
+  if (entry) return done(std::move(entry->record));
+  if (entry.error().code() != ErrorCode::not_found) return done(entry.error());
+  registry::Record record;  // ended so long ago that its record is forgotten
+  record.id = id_;
+  record.status = "terminated";
+  done(std::move(record));
+}
+
+void Link::not_ended(const std::shared_ptr<Terminating>& work, const std::string& why) {
+  ErrorDetails details;
+  details.stage = "terminate";
+  std::exchange(work->done, nullptr)(
+      Error(ErrorCode::vm_failed,
+            fmt::format("terminate sandbox {}: it did not end ({}); its timeout will end it", id_, why), details));
 }
 
 void Link::shut_down(const Error& reason) {
@@ -189,6 +231,7 @@ void Link::shut_down(const Error& reason) {
     for (auto& call : connection_->close()) calls.push_back(std::move(call));
   }
   connection_.reset();
+  connecting_ = false;
   lock_.reset();
   for (auto& weak : std::exchange(terminating_, {})) {
     if (auto work = weak.lock(); work && work->done) std::exchange(work->done, nullptr)(reason);

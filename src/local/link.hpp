@@ -5,6 +5,7 @@
 // for an answer.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,10 +20,20 @@
 
 namespace orkestr::local {
 
+struct LinkPatience {
+  std::chrono::milliseconds connect{2'000};    // for room in the supervisor's queue of connections
+  std::chrono::milliseconds terminate{5'000};  // for an answer; then the supervisor is taken for hung, and killed
+  std::chrono::milliseconds death{10'000};     // for the end of its processes after that, or after an answer
+};
+
 class Link : public std::enable_shared_from_this<Link> {
  public:
-  Link(IoLoop& loop, ForkLedger& ledger, std::string sandboxes_dir, std::string id)
-      : loop_(loop), ledger_(ledger), sandboxes_dir_(std::move(sandboxes_dir)), id_(std::move(id)) {}
+  Link(IoLoop& loop, ForkLedger& ledger, std::string sandboxes_dir, std::string id, LinkPatience patience = {})
+      : loop_(loop),
+        ledger_(ledger),
+        sandboxes_dir_(std::move(sandboxes_dir)),
+        id_(std::move(id)),
+        patience_(patience) {}
   ~Link();
 
   const std::string& id() const { return id_; }
@@ -38,12 +49,14 @@ class Link : public std::enable_shared_from_this<Link> {
 
  private:
   struct Terminating {
-    base::Deadline deadline = base::Deadline::never();
+    base::Deadline answer = base::Deadline::never();
     Completion<registry::Record> done;
   };
   using Then = std::function<void(bool nobody_left)>;
 
-  Result<void> connect();
+  // False: the supervisor's queue is full.
+  Result<bool> connect();
+  void connect_later(base::Deadline deadline);
   void remember_lock();
   Connection::LostHandler lost_handler();
   void lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans);
@@ -55,13 +68,18 @@ class Link : public std::enable_shared_from_this<Link> {
 
   void ask_to_end(const std::shared_ptr<Terminating>& work);
   void asked_to_end(const std::shared_ptr<Terminating>& work, const std::optional<Error>& refused);
+  void end_by_force(const std::shared_ptr<Terminating>& work, const std::string& why);
+  void ended(const std::shared_ptr<Terminating>& work);
+  void not_ended(const std::shared_ptr<Terminating>& work, const std::string& why);
 
   IoLoop& loop_;
   ForkLedger& ledger_;
   const std::string sandboxes_dir_;
   const std::string id_;
+  const LinkPatience patience_;
   std::shared_ptr<Connection> connection_;
   base::UniqueFd lock_;                         // of the sandbox: it answers also after the file is gone
+  bool connecting_ = false;                     // waiting for room in the supervisor's queue
   bool explaining_ = false;                     // between the loss of a connection and knowing why
   std::vector<std::shared_ptr<Call>> waiting_;  // submitted meanwhile
   std::vector<std::shared_ptr<Call>> orphans_;  // had no answer when it was lost

@@ -17,7 +17,7 @@ namespace orkestr::local {
 namespace {
 
 struct Machine {
-  std::int64_t cpu;
+  double cpu;
   std::int64_t memory_mb;
 };
 
@@ -25,8 +25,7 @@ Machine machine_of(const CreateOptions& options) {
   Machine machine{1, 1024};
   if (options.size == Size::medium) machine = {2, 4096};
   if (options.size == Size::large) machine = {4, 8192};
-  // A vCPU is whole here; half of one is a matter of a service's scheduler.
-  if (options.cpu) machine.cpu = static_cast<std::int64_t>(std::ceil(*options.cpu));
+  if (options.cpu) machine.cpu = *options.cpu;
   if (options.memory_mb) machine.memory_mb = *options.memory_mb;
   return machine;
 }
@@ -41,6 +40,7 @@ registry::Record new_record(const CreateOptions& options, const image::TemplateF
   record.network = to_string(options.network);
   record.cpu = machine.cpu;
   record.memory_mb = machine.memory_mb;
+  if (options.disk_mb) record.disk_mb = *options.disk_mb;
   record.timeout_seconds = options.timeout.count();
   record.on_timeout = to_string(options.on_timeout);
   record.created_at_ms = base::wall_clock_ms();
@@ -102,9 +102,7 @@ std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Sh
   std::erase_if(shared->sessions, [](const auto& entry) { return entry.second.expired(); });
   auto& slot = shared->sessions[link->sandboxes_dir() + "/" + link->id()];
   if (auto existing = slot.lock()) return existing;
-  prune(shared->links);
-  shared->links.push_back(link);
-  auto session = std::make_shared<LocalSession>(loop, std::move(link));
+  auto session = std::make_shared<LocalSession>(loop, shared->links, std::move(link));
   slot = session;
   return session;
 }
@@ -182,20 +180,16 @@ CancelFunction LocalBackend::list(ListOptions options, Completion<std::vector<Sa
 }
 
 void LocalBackend::shut_down() {
-  std::vector<std::weak_ptr<Link>> links;
   std::vector<std::weak_ptr<Launch>> launches;
   {
     std::lock_guard lock(shared_->mutex);
-    links.swap(shared_->links);
     launches.swap(shared_->launches);
   }
   const Error reason(ErrorCode::cancelled, "the client was closed");
   for (const auto& weak : launches) {
     if (auto launch = weak.lock()) launch->shut_down(reason);
   }
-  for (const auto& weak : links) {
-    if (auto link = weak.lock()) link->shut_down(reason);
-  }
+  for (const auto& link : shared_->links->take_all()) link->shut_down(reason);
 }
 
 }  // namespace orkestr::local

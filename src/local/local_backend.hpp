@@ -26,6 +26,13 @@ class LocalBackend final : public Backend {
   CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) override;
   CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) override;
   CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) override;
+  Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& options,
+                                      const std::stop_token& stop) override;
+  Result<TemplateInfo> prepare_template(const std::string& name, const TemplateBuildOptions& options,
+                                        const std::stop_token& stop) override;
+  Result<std::vector<TemplateInfo>> list_templates() override;
+  Result<TemplateInfo> inspect_template(const std::string& name) override;
+  Result<void> remove_template(const std::string& name) override;
   void shut_down() override;
   void close_descriptors_after_fork() noexcept override { shared_->ledger.close_all(); }
 
@@ -33,9 +40,9 @@ class LocalBackend final : public Backend {
   // What launches and completions still need when the backend itself is gone.
   struct Shared {
     ForkLedger ledger;
+    const std::shared_ptr<LinkTable> links = std::make_shared<LinkTable>();
     std::mutex mutex;
     std::map<std::string, std::weak_ptr<LocalSession>> sessions;  // by directory and id
-    std::vector<std::weak_ptr<Link>> links;
     std::vector<std::weak_ptr<Launch>> launches;
   };
   static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared,

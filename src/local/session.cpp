@@ -64,8 +64,10 @@ Result<SandboxInfo> to_info(const registry::Record& record) {
   ORKESTR_TRY(info.network, parse_network(record.network));
   ORKESTR_TRY(info.on_timeout, parse_on_timeout(record.on_timeout));
   info.template_name = record.template_name;
-  info.cpu = static_cast<double>(record.cpu);
+  info.cpu = record.cpu;
+  info.cpu_reason = record.cpu_reason;
   info.memory_mb = static_cast<int>(record.memory_mb);
+  info.disk_mb = static_cast<int>(record.disk_mb);
   info.created_at = from_ms(record.created_at_ms);
   info.expires_at = from_ms(record.expires_at_ms);
   info.metadata = record.metadata;
@@ -78,18 +80,20 @@ Result<SandboxInfo> to_info(const registry::Record& record) {
   return info;
 }
 
-LocalSession::LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<Link> link)
-    : loop_(std::move(loop)), link_(std::move(link)) {}
+LocalSession::LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<LinkTable> links, std::shared_ptr<Link> link)
+    : loop_(std::move(loop)), links_(std::move(links)), link_(std::move(link)) {
+  links_->add(link_);
+}
 
 LocalSession::~LocalSession() {
   if (loop_->forked()) {
     // The parent's thread may have been in the middle of it: left alone, its descriptors are closed through the ledger.
     static_cast<void>(*std::make_unique<std::shared_ptr<Link>>(std::move(link_)).release());
+    static_cast<void>(*std::make_unique<std::shared_ptr<LinkTable>>(std::move(links_)).release());
     return;
   }
-  // The last reference must go on the I/O thread. Once that has ended nothing runs there any more, and it may go here.
-  auto link = std::make_shared<std::shared_ptr<Link>>(std::move(link_));
-  loop_->post([link] { link->reset(); });
+  // Refused once the client is closed: then shutting down lets go of it, or has, and what is left here is inert.
+  loop_->post([links = links_, link = link_] { links->release(link); });
 }
 
 std::shared_ptr<Call> LocalSession::submit(CallRequest request) const {
@@ -184,6 +188,9 @@ std::unique_ptr<Stream> LocalSession::exec(CommandRequest request) {
   message.user = std::move(request.user);
   message.timeout_ms = static_cast<std::uint64_t>(request.timeout.count());
   message.stdin_open = request.stdin_open;
+  message.tty = request.tty;
+  message.cols = static_cast<std::uint64_t>(request.cols);
+  message.rows = static_cast<std::uint64_t>(request.rows);
   CallRequest call;
   call.type = wire::Type::exec;
   call.payload = message.encode();

@@ -1,7 +1,7 @@
 // One sandbox of this machine, as one client reaches it: turns requests into calls on the sandbox's link, and answers
 // into values.
 //
-// Thread safety: any thread. The link it holds belongs to the I/O thread and is dropped there.
+// Thread safety: any thread. The link it holds belongs to the I/O thread and is let go of there.
 #pragma once
 
 #include <memory>
@@ -10,14 +10,15 @@
 #include "backend.hpp"
 #include "local/call.hpp"
 #include "local/link.hpp"
+#include "local/link_table.hpp"
 #include "registry/record.hpp"
 
 namespace orkestr::local {
 
 class LocalSession final : public Session {
  public:
-  // `links` posts to the loop and keeps track of the links that must be shut down with it.
-  LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<Link> link);
+  // Enters `link` into `links`, of which the loop's owner shuts down all.
+  LocalSession(std::shared_ptr<IoLoop> loop, std::shared_ptr<LinkTable> links, std::shared_ptr<Link> link);
   ~LocalSession() override;
 
   CancelFunction inspect(Completion<SandboxInfo> done) override;
@@ -30,6 +31,8 @@ class LocalSession final : public Session {
   CancelFunction remove_file(std::string path, Completion<void> done) override;
   CancelFunction make_directory(std::string path, bool parents, Completion<void> done) override;
   CancelFunction move_file(std::string source, std::string destination, Completion<void> done) override;
+  // Reads the log in the caller's thread: it is there whether or not the sandbox still is.
+  CancelFunction events(EventOptions options, Completion<std::vector<Event>> done) override;
 
   const std::shared_ptr<Link>& link() const { return link_; }
 
@@ -40,6 +43,7 @@ class LocalSession final : public Session {
   CancelFunction ask_nothing(CallRequest request, Completion<void> done) const;
 
   std::shared_ptr<IoLoop> loop_;
+  std::shared_ptr<LinkTable> links_;
   std::shared_ptr<Link> link_;
 };
 

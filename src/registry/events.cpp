@@ -94,10 +94,13 @@ Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events)
   while (!rest.empty() && events.size() < max_events) {
     const std::size_t before = rest.substr(0, rest.size() - 1).rfind('\n');
     const std::size_t start = before == std::string_view::npos ? 0 : before + 1;
-    auto parsed = base::JsonValue::parse(rest.substr(start));
+    std::string_view line = rest.substr(start);
+    while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
+    auto parsed = base::JsonValue::parse(line);
     rest = rest.substr(0, start);
     if (!parsed || parsed->kind() != base::JsonValue::Kind::object) continue;
-    StoredEvent event{parsed->string_or("time", ""), parsed->string_or("kind", ""), std::move(*parsed)};
+    StoredEvent event{parsed->string_or("time", ""), parsed->string_or("kind", ""), std::move(*parsed),
+                      std::string(line)};
     if (!event.time.empty() && !event.kind.empty()) events.push_back(std::move(event));
   }
   std::reverse(events.begin(), events.end());

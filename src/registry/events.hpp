@@ -54,6 +54,7 @@ struct StoredEvent {
   std::string time;  // ISO 8601, UTC
   std::string kind;
   base::JsonValue fields;  // the whole object
+  std::string text;        // the same as its line, without the newline
 };
 
 // Oldest first, the newest `max_events` at most. No log is an empty log; lines that are no event are skipped.

@@ -31,7 +31,9 @@ std::string Record::to_json() const {
   out.field("template_digest", template_digest);
   out.field("network", network);
   out.field("cpu", cpu);
+  out.field("cpu_reason", cpu_reason);
   out.field("memory_mb", memory_mb);
+  out.field("disk_mb", disk_mb);
   out.field("timeout_seconds", timeout_seconds);
   out.field("on_timeout", on_timeout);
   out.field("created_at_ms", created_at_ms);
@@ -72,8 +74,10 @@ Result<Record> Record::from_json(std::string_view json) {
   r.template_name = in.string_or("template", "");
   r.template_digest = in.string_or("template_digest", "");
   r.network = in.string_or("network", defaults.network);
-  r.cpu = in.integer_or("cpu", defaults.cpu);
+  r.cpu = in["cpu"].number().value_or(defaults.cpu);
+  r.cpu_reason = in.string_or("cpu_reason", "");
   r.memory_mb = in.integer_or("memory_mb", defaults.memory_mb);
+  r.disk_mb = in.integer_or("disk_mb", defaults.disk_mb);
   r.timeout_seconds = in.integer_or("timeout_seconds", defaults.timeout_seconds);
   r.on_timeout = in.string_or("on_timeout", defaults.on_timeout);
   r.created_at_ms = in.integer_or("created_at_ms", 0);

@@ -18,8 +18,10 @@ struct Record {
   std::string template_name;
   std::string template_digest;
   std::string network = "off";
-  std::int64_t cpu = 1;
+  double cpu = 1;          // CPUs it may use; it has that many vCPUs, rounded up
+  std::string cpu_reason;  // why `cpu` is more than was asked for; empty when it is not
   std::int64_t memory_mb = 1024;
+  std::int64_t disk_mb = 8192;
   std::int64_t timeout_seconds = 600;
   std::string on_timeout = "kill";
   std::int64_t created_at_ms = 0;  // wall clock, since 1970

@@ -191,7 +191,24 @@ Result<std::vector<Entry>> scan(const std::string& sandboxes_dir) {
   return entries;
 }
 
-Result<void> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms) {
+Result<std::vector<std::string>> find_dead(const std::string& sandboxes_dir) {
+  std::vector<std::string> dead;
+  auto names = base::list_directory(sandboxes_dir);
+  if (!names && names.error().code() == ErrorCode::file_not_found) return dead;
+  if (!names) return names.error();
+  for (const std::string& name : *names) {
+    if (!base::is_sandbox_id(name) && !is_half_made(name)) continue;
+    auto dir = open_directory(AT_FDCWD, sandboxes_dir + "/" + name);
+    if (!dir) continue;
+    auto lock = open_lock(dir->get(), O_RDWR);
+    if (!lock) continue;  // ended and buried; or its maker is between two system calls
+    auto holder = find_holder(lock->get());
+    if (holder && *holder == Holder::nobody) dead.push_back(name);
+  }
+  return dead;
+}
+
+Result<std::vector<std::string>> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms) {
   ORKESTR_TRY(auto sandboxes, base::open_at(AT_FDCWD, sandboxes_dir, O_RDONLY | O_DIRECTORY));
   ORKESTR_TRY(const auto names, base::list_directory(sandboxes_dir));
   std::vector<std::pair<std::int64_t, std::string>> ended;
@@ -202,11 +219,13 @@ Result<void> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms) {
     if (auto when = ended_at(dir->get(), name)) ended.emplace_back(*when, name);
   }
   std::sort(ended.rbegin(), ended.rend());
+  std::vector<std::string> forgotten;
   for (std::size_t i = 0; i < ended.size(); ++i) {
     if (i < kKeepEndedCount && now_ms - ended[i].first <= kKeepEndedMs) continue;
     ORKESTR_CHECK(base::remove_tree(sandboxes_dir + "/" + ended[i].second));
+    forgotten.push_back(ended[i].second);
   }
-  return {};
+  return forgotten;
 }
 
 }  // namespace orkestr::registry

@@ -2,8 +2,8 @@
 //
 //   <state>/version                 format of the directory; another one is refused by name
 //   <state>/sandboxes/<id>/
-//       lock          open-file-description locks by byte: 0 the supervisor lives, 1 QEMU lives (read lock it
-//       inherits),
+//       lock          open-file-description locks by byte: 0 the supervisor lives,
+//                     1 QEMU lives (read lock it inherits),
 //                     2 a transition is under way (create, pause, resume, reap)
 //       record.json   Record, replaced atomically
 //       events.jsonl  the activity log, one JSON object a line, append only
@@ -74,11 +74,19 @@ Result<Entry> inspect(const std::string& sandboxes_dir, const std::string& id);
 // All, newest first; reaps the dead and what creators left half-made. Entries that vanish or cannot be read are
 // skipped.
 Result<std::vector<Entry>> scan(const std::string& sandboxes_dir);
-// Removes records of ended sandboxes: older than 24 h, and beyond the newest 1,000.
-Result<void> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms);
-// A connected, blocking, close-on-exec stream socket to the sandbox's supervisor, whose uid is ours or root. not_ready
-// when nobody listens. Works for any path length (through /proc/self/fd).
-Result<base::UniqueFd> connect(const std::string& sandboxes_dir, const std::string& id);
+// What the next scan() would reap: names of dead sandboxes and of what creators left half-made. Looks only. Empty when
+// there is no such directory.
+Result<std::vector<std::string>> find_dead(const std::string& sandboxes_dir);
+// Removes records of ended sandboxes: older than 24 h, and beyond the newest 1,000. Returns their ids.
+Result<std::vector<std::string>> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms);
+// A connected, blocking, close-on-exec stream socket to the sandbox's supervisor, whose uid is ours or root. Never
+// waits: nothing when the supervisor's queue of connections is full, not_ready when nobody listens. Works for any path
+// length (through /proc/self/fd).
+Result<std::optional<base::UniqueFd>> connect(const std::string& sandboxes_dir, const std::string& id);
+// SIGKILL to the supervisor that holds byte 0 of this lock file (an open descriptor of it), for one that hangs. Who
+// that is says the kernel, now: a process of this name whose /proc entry shows the lock, signalled through a pidfd that
+// was opened before the look. vm_failed when none is found or it may not be signalled. Never kills the caller.
+Result<void> kill_supervisor(int lock_fd, const std::string& id);
 // The listening socket inside the owner's directory (0600), for the supervisor.
 Result<base::UniqueFd> listen(const OwnedDirectory& directory);
 

@@ -8,11 +8,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <thread>
 
-#include "base/deadline.hpp"
 #include "base/id.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
@@ -23,8 +20,6 @@ namespace orkestr::registry {
 namespace {
 
 constexpr int kBacklog = 128;
-constexpr auto kConnectDeadline = std::chrono::seconds(2);
-constexpr auto kFullBacklogPause = std::chrono::milliseconds(2);
 
 sockaddr_un socket_address(int dir_fd) {
   sockaddr_un address{};
@@ -41,19 +36,9 @@ Error nobody_listens(const std::string& id, int err) {
                                                  id, base::errno_error("connect", err).message()));
 }
 
-// A unix socket never connects later: connect() is done, refused, or the backlog is full (EAGAIN).
-Result<void> connect_before(int fd, const sockaddr_un& address, const std::string& id, base::Deadline deadline) {
-  while (::connect(fd, generic(address), sizeof address) != 0) {
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN || deadline.expired()) return nobody_listens(id, errno);
-    std::this_thread::sleep_for(kFullBacklogPause);
-  }
-  return {};
-}
-
 }  // namespace
 
-Result<base::UniqueFd> connect(const std::string& sandboxes_dir, const std::string& id) {
+Result<std::optional<base::UniqueFd>> connect(const std::string& sandboxes_dir, const std::string& id) {
   const std::string path = sandboxes_dir + "/" + id;
   if (!base::is_sandbox_id(id)) {
     return Error(ErrorCode::not_found, fmt::format("sandbox {}: not the id of a sandbox", id));
@@ -65,7 +50,14 @@ Result<base::UniqueFd> connect(const std::string& sandboxes_dir, const std::stri
   if (!dir) return dir.error();
   base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::errno_error("make a unix socket", errno);
-  ORKESTR_CHECK(connect_before(fd.get(), socket_address(dir->get()), id, base::Deadline::after(kConnectDeadline)));
+  const sockaddr_un address = socket_address(dir->get());
+  int connected;
+  do {
+    connected = ::connect(fd.get(), generic(address), sizeof address);
+  } while (connected != 0 && errno == EINTR);
+  // A unix socket never connects later: it is done, refused, or there is no room in the queue.
+  if (connected != 0 && errno == EAGAIN) return std::optional<base::UniqueFd>();
+  if (connected != 0) return nobody_listens(id, errno);
 
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -78,7 +70,7 @@ Result<base::UniqueFd> connect(const std::string& sandboxes_dir, const std::stri
                              peer.uid, path, kSocketFile, ::geteuid()));
   }
   ORKESTR_CHECK(base::set_nonblocking(fd.get(), false));
-  return fd;
+  return std::optional<base::UniqueFd>(std::move(fd));
 }
 
 Result<base::UniqueFd> listen(const OwnedDirectory& directory) {

@@ -8,6 +8,7 @@
 
 #include "base/build_stamp.hpp"
 #include "orkestr/version.hpp"
+#include "supervisor/host_check.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/process_state.hpp"
 #include "supervisor/sandbox.hpp"
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
     fmt::print("orkestr-supervisor {} ({})\n", ORKESTR_VERSION, base::kBuildStamp);
     return 0;
   }
+  if (argument == "--check-host") return supervisor::print_host_check();
   if (!argument.starts_with(kStampOption)) {
     fmt::print(stderr,
                "orkestr-supervisor is started by the orkestr library, not by hand; --version says which it is\n");

@@ -105,6 +105,7 @@ Result<void> Operations::from_client(ClientId client, const wire::Frame& frame, 
     case Type::credit:
     case Type::cancel:
     case Type::detach:
+    case Type::resize:
       break;
     default:
       return open(client, frame, now);
@@ -125,6 +126,8 @@ Result<void> Operations::from_client(ClientId client, const wire::Frame& frame, 
     case Type::cancel:
       client_cancel(id, operation, now);
       return {};
+    case Type::resize:
+      return client_resize(id, operation, frame);
     default:
       abandon(id, operation);
       return {};
@@ -169,6 +172,7 @@ Result<std::string> Operations::describe(Operation& operation, const wire::Frame
     const auto request = wire::ExecRequest::decode(frame.payload);
     if (!request) return refuse(request.error());
     operation.has_input = request->stdin_open;
+    operation.tty = request->tty;
     operation.command = mask(command_line(request->argv), {&sandbox_env_, &request->env});
     timeout_ms = request->timeout_ms;
     payload = request->encode();
@@ -228,6 +232,14 @@ Result<void> Operations::client_credit(std::uint32_t id, Operation& operation, c
   }
   operation.output_grant += *bytes;
   grant_output(id, operation);
+  return {};
+}
+
+Result<void> Operations::client_resize(std::uint32_t id, const Operation& operation, const wire::Frame& frame) {
+  if (!operation.tty) return client_fault(frame, "which has no terminal");
+  const auto size = wire::ResizeMessage::decode(frame.payload);
+  if (!size) return client_fault(frame, fmt::format("that is malformed: {}", size.error().message()));
+  outbox_.to_guest.push_back({wire::OutFrame(Type::resize, id, size->encode()), Lane::control});
   return {};
 }
 
@@ -430,6 +442,7 @@ void Operations::finish(std::uint32_t id, TimePoint now, std::optional<wire::Exe
     Finished event;
     event.request = operation.request;
     event.command = std::move(operation.command);
+    event.tty = operation.tty;
     event.path = std::move(operation.path);
     event.destination = std::move(operation.destination);
     event.bytes = operation.request == Type::file_write ? operation.input_bytes : 0;

@@ -4,7 +4,8 @@
 // No blind relay: every frame is decoded, checked against the state of its operation and made anew under another id.
 // Clients choose their ids (strictly increasing), the guest sees only ids chosen here, and an operation leaves the
 // table only with the guest's own final answer. So whatever a guest says about an id that is not in the table is a lie
-// and ends it, while a client may be late: credit, data, cancel and detach for an operation that has ended are dropped.
+// and ends it, while a client may be late: credit, data, cancel, detach and resize for an operation that has ended are
+// dropped.
 //
 // Credit goes end to end: the guest may send what the client has granted, so a client that stops reading stops its own
 // command, and what is queued for it here is at most wire::kMaxCredit an operation. An operation whose client is gone
@@ -46,6 +47,7 @@ inline constexpr std::chrono::seconds kLastGrace{5};       // from our own cance
 struct Finished {
   wire::Type request{};
   std::string command;
+  bool tty = false;  // the command had a terminal
   std::string path;
   std::string destination;
   std::uint64_t bytes = 0;             // of content written
@@ -97,7 +99,7 @@ class Operations {
   void accept() { refusal_.reset(); }
   void refuse(Error why) { refusal_ = std::move(why); }
 
-  // exec, file_*, data, credit, cancel, detach. An error: this client must be disconnected.
+  // exec, file_*, data, credit, cancel, detach, resize. An error: this client must be disconnected.
   Result<void> from_client(ClientId client, const wire::Frame& frame, TimePoint now);
   // Notes the id of a request that is not ours (inspect, terminate …). An error as above.
   Result<void> take_request_id(ClientId client, std::uint32_t id);
@@ -122,6 +124,7 @@ class Operations {
     std::uint32_t client_op = 0;
     wire::Type request{};
     bool has_input = false;
+    bool tty = false;
     std::uint32_t output_credit = wire::kInitialCredit;  // what the guest may still send
     std::uint32_t output_grant = 0;                      // granted by the client, not yet passed on
     std::uint32_t input_credit = wire::kInitialCredit;   // what the client may still send
@@ -150,6 +153,7 @@ class Operations {
 
   Result<void> client_data(std::uint32_t id, Operation& operation, const wire::Frame& frame);
   Result<void> client_credit(std::uint32_t id, Operation& operation, const wire::Frame& frame);
+  Result<void> client_resize(std::uint32_t id, const Operation& operation, const wire::Frame& frame);
   void client_cancel(std::uint32_t id, Operation& operation, TimePoint now);
   void abandon(std::uint32_t id, Operation& operation);
   void cancel(std::uint32_t id, Operation& operation);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/system.hpp"
 #include "base/try.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/masking.hpp"
@@ -24,6 +25,7 @@ using std::chrono::steady_clock;
 constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::seconds kTick{1};
 constexpr std::chrono::milliseconds kFlushPoll{2};
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 bool is_ours(int socket) {
   ucred peer{};
@@ -35,7 +37,11 @@ bool is_ours(int socket) {
 }  // namespace
 
 Relay::Relay(asio::any_io_executor executor, Hooks hooks)
-    : executor_(std::move(executor)), hooks_(std::move(hooks)), tick_(executor_), configured_signal_(executor_) {}
+    : executor_(std::move(executor)),
+      hooks_(std::move(hooks)),
+      accept_pause_(executor_),
+      tick_(executor_),
+      configured_signal_(executor_) {}
 
 Relay::~Relay() { close(); }
 
@@ -81,17 +87,23 @@ Result<void> Relay::listen(base::UniqueFd listener) {
 void Relay::await_client() {
   listener_->async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
     if (ec) return;
-    accept_clients();
-    await_client();
+    if (accept_clients()) return await_client();
+    // The connection stays in the queue and the socket readable: to wait for that would be to spin.
+    accept_pause_.expires_after(kAcceptPause);
+    accept_pause_.async_wait([this](boost::system::error_code cancelled) {
+      if (!cancelled) await_client();
+    });
   });
 }
 
-void Relay::accept_clients() {
+bool Relay::accept_clients() {
   while (true) {
     base::UniqueFd socket(::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      return;
+      if (errno == EAGAIN) return true;
+      log_info(base::errno_error("accepting a connection", errno).message());
+      return false;
     }
     if (!is_ours(socket.get())) {
       log_info("refused a connection of another user");
@@ -276,6 +288,7 @@ void Relay::close() {
     boost::system::error_code ignored;
     listener_->close(ignored);
   }
+  accept_pause_.cancel();
   tick_.cancel();
 }
 

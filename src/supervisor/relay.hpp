@@ -76,7 +76,8 @@ class Relay {
   };
 
   void await_client();
-  void accept_clients();
+  // False when there is no descriptor or memory for another one.
+  bool accept_clients();
   Result<void> from_client(ClientId id, const wire::Frame& frame);
   void client_lost(ClientId id);
   Result<void> from_guest(const wire::Frame& frame);
@@ -93,6 +94,7 @@ class Relay {
   ClientId last_client_ = kNobody;
   std::shared_ptr<Connection> guest_;
   std::optional<boost::asio::posix::stream_descriptor> listener_;
+  boost::asio::steady_timer accept_pause_;
   boost::asio::steady_timer tick_;
   bool ticking_ = false;
   std::optional<Result<void>> configured_;

@@ -8,6 +8,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cmath>
 #include <utility>
 
 #include "base/build_stamp.hpp"
@@ -203,8 +204,9 @@ Result<void> Sandbox::claim(const wire::StartRequest& request) {
   auto events = registry::EventLog::open(directory_->dir_fd());
   if (!events) return events.error();
   events_.emplace(std::move(*events));
-  (void)events_->append("created",
-                        {{"template", record_.template_name}, {"cpu", record_.cpu}, {"memory_mb", record_.memory_mb}});
+  (void)events_->append("created", {{"template", record_.template_name},
+                                    {"vcpus", static_cast<std::int64_t>(std::ceil(record_.cpu))},
+                                    {"memory_mb", record_.memory_mb}});
   return {};
 }
 
@@ -236,7 +238,8 @@ awaitable<Result<void>> Sandbox::try_boot(const wire::StartRequest& request, boo
   vm::VmConfig config;
   config.sandbox_id = record_.id;
   config.accelerator = *accelerator;
-  config.vcpus = static_cast<int>(record_.cpu);
+  config.vcpus = static_cast<int>(std::ceil(record_.cpu));
+  if (record_.cpu < config.vcpus) config.cpu_limit = record_.cpu;
   config.memory_mb = static_cast<int>(record_.memory_mb);
   config.kernel_path = request.kernel;
   config.initrd_path = request.initrd;
@@ -244,15 +247,26 @@ awaitable<Result<void>> Sandbox::try_boot(const wire::StartRequest& request, boo
   config.scratch_image_path = request.scratch_image;
   config.overlay_image_path = request.scratch_overlay;
   config.disk_directory = directory_->path();
+  config.disk_bytes = static_cast<std::uint64_t>(record_.disk_mb) << 20U;
   config.lock_fd = lock->get();
   config.uid_lock_path = request.uid_lock_file;
+  config.on_process = [this](std::function<void()> kill) {
+    kill_starting_vm_ = std::move(kill);
+    if (ending_) kill_starting_vm_();
+  };
 
   progress("boot", fmt::format("starting the virtual machine ({})", accelerator->name));
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
   auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(std::chrono::seconds(30)));
+  kill_starting_vm_ = nullptr;
+  if (!vm && ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
   if (!vm) co_return vm.error();
   vm_ = std::move(*vm);
   record_.jail = vm_->jail_report().to_string();
+  if (!vm_->no_share_reason().empty()) {
+    record_.cpu_reason = fmt::format("{} CPU was asked for and rounded up: {}", record_.cpu, vm_->no_share_reason());
+    record_.cpu = std::ceil(record_.cpu);
+  }
   // Only now: the end of an earlier attempt's channel may have been noticed while this one started. From here on it is
   // closed and reports no more.
   guest_loss_.reset();
@@ -390,8 +404,9 @@ void Sandbox::log_finished(const Finished& event) {
   switch (event.request) {
     case wire::Type::exec: {
       if (!event.exit) {
-        (void)events_->append(kind,
-                              {{"command", event.command}, {"outcome", outcome}, {"duration_ms", event.duration_ms}});
+        (void)events_->append(
+            kind,
+            {{"command", event.command}, {"tty", event.tty}, {"outcome", outcome}, {"duration_ms", event.duration_ms}});
         return;
       }
       const auto& exit = *event.exit;
@@ -400,6 +415,7 @@ void Sandbox::log_finished(const Finished& event) {
                                    : exit.signal != 0 ? "signal"
                                                       : "exit";
       (void)events_->append(kind, {{"command", event.command},
+                                   {"tty", event.tty},
                                    {"outcome", how},
                                    {"exit_code", exit.exit_code},
                                    {"signal", exit.signal},
@@ -438,6 +454,7 @@ void Sandbox::end(std::string status, std::string reason) {
 
 awaitable<void> Sandbox::finish() {
   if (vm_) vm_->kill();  // nothing to save: its disk has no name
+  if (kill_starting_vm_) kill_starting_vm_();
   while (starting_) {
     changed_.expires_after(std::chrono::milliseconds(200));
     co_await changed_.async_wait(kQuietly);

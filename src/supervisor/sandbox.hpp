@@ -12,6 +12,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -92,6 +93,7 @@ class Sandbox {
   std::optional<registry::EventLog> events_;
   std::optional<LastResort> last_resort_;
   std::unique_ptr<vm::Vm> vm_;
+  std::function<void()> kill_starting_vm_;  // while Vm::start() is under way and has a process
   Relay relay_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer changed_;  // cancelled when something happened that a waiting coroutine wants to see

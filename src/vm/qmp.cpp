@@ -13,8 +13,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
-#include <deque>
 #include <map>
+#include <optional>
 
 #include "base/system.hpp"
 #include "vm/vm_error.hpp"
@@ -70,8 +70,6 @@ struct Qmp::State {
   asio::posix::stream_descriptor socket;
   std::map<std::int64_t, std::shared_ptr<Pending>> pending;  // the greeting is number 0
   std::int64_t next_id = 1;
-  std::deque<QmpEvent> events;
-  std::uint64_t dropped = 0;
   std::string qemu_version;
   std::optional<Error> failed;  // the connection is over
 
@@ -93,14 +91,7 @@ struct Qmp::State {
     auto json = base::JsonValue::parse(line);
     if (!json) return fail("QEMU sent what is no JSON on its control socket: " + json.error().message());
     if (!(*json)["QMP"].is_null()) return answer(0, std::move(*json));
-    if (auto name = (*json)["event"].string()) {
-      if (events.size() == kMaxQmpEvents) {
-        events.pop_front();
-        ++dropped;
-      }
-      events.push_back({std::string(*name), (*json)["data"]});
-      return;
-    }
+    if ((*json)["event"].string()) return;  // nobody here waits for one
     const auto id = (*json)["id"].integer();
     // Zero is the greeting's, and an answer without a number is to a command QEMU could not parse: we sent none such.
     if (!id || *id <= 0) return fail("QEMU answered on its control socket to a command that was not sent");
@@ -205,14 +196,6 @@ awaitable<Result<base::JsonValue>> Qmp::execute(std::string command, std::string
   co_return (*answer)["return"];
 }
 
-std::optional<QmpEvent> Qmp::take_event() {
-  if (state_->events.empty()) return std::nullopt;
-  QmpEvent event = std::move(state_->events.front());
-  state_->events.pop_front();
-  return event;
-}
-
-std::uint64_t Qmp::dropped_events() const { return state_->dropped; }
 const std::string& Qmp::qemu_version() const { return state_->qemu_version; }
 
 }  // namespace orkestr::vm

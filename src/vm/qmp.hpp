@@ -1,14 +1,13 @@
 // QMP, the control protocol of QEMU: one JSON document a line over a unix socket.
 //
 // Owns its end of the socket. Single-threaded, on one io_context. Commands may be issued from several coroutines at
-// once. QEMU is not trusted here (a guest may have taken it over): lines are capped at 1 MiB, events at 64, and the
-// deadline holds whatever comes.
+// once. QEMU is not trusted here (a guest may have taken it over): lines are capped at 1 MiB, events are not kept, and
+// the deadline holds whatever comes.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "base/deadline.hpp"
@@ -20,12 +19,6 @@ namespace orkestr::vm {
 
 constexpr std::size_t kMaxQmpLineBytes = 1U << 20U;
 constexpr std::size_t kMaxQmpCommandBytes = 32U << 10U;
-constexpr std::size_t kMaxQmpEvents = 64;
-
-struct QmpEvent {
-  std::string name;
-  base::JsonValue data;
-};
 
 class Qmp {
  public:
@@ -41,9 +34,6 @@ class Qmp {
   boost::asio::awaitable<Result<base::JsonValue>> execute(std::string command, std::string arguments_json,
                                                           base::Deadline deadline, int pass_fd = -1);
 
-  // The oldest event not yet taken; the oldest are dropped when more than 64 wait.
-  std::optional<QmpEvent> take_event();
-  std::uint64_t dropped_events() const;
   // QEMU's version from the greeting, "7.2.22".
   const std::string& qemu_version() const;
 

@@ -17,6 +17,7 @@
 #include "base/file.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "vm/cpu_share.hpp"
 #include "vm/kvm_access.hpp"
 #include "vm/qemu_args.hpp"
 #include "vm/qemu_binary.hpp"
@@ -84,6 +85,8 @@ struct Vm::State {
 
   // In the order of start(); undone backwards.
   std::optional<UidLease> uid;
+  std::optional<CpuShare> share;
+  std::string no_share_reason;
   JailedProcess process;
   pid_t pid = -1;
   base::UniqueFd agent;
@@ -97,6 +100,7 @@ struct Vm::State {
   std::int64_t read_cpu_ms() const;
   bool reap();
   Result<void> launch(const VmConfig& config, std::vector<SharedFile>& shared, base::UniqueFd& qmp_socket);
+  void limit_cpu(const VmConfig& config);
   Error describe(const Error& error);
   static awaitable<Result<void>> run_guest(std::shared_ptr<State> self, VmConfig config, base::Deadline deadline);
   static awaitable<std::optional<std::string>> wait_exit(std::shared_ptr<State> self, base::Deadline deadline);
@@ -117,6 +121,7 @@ bool Vm::State::reap() {
   exit = process.try_reap();
   if (!exit) return false;
   cpu_at_exit_ms = cpu;
+  share.reset();
   uid.reset();
   return true;
 }
@@ -127,7 +132,8 @@ Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& 
   ORKESTR_TRY(const std::string qemu, find_qemu());
   stage = "files";
   ORKESTR_TRY(shared, open_shared_files(config));
-  ORKESTR_TRY(const auto disk, make_scratch_overlay(config.disk_directory, config.overlay_image_path));
+  ORKESTR_TRY(const auto disk,
+              make_scratch_overlay(config.disk_directory, config.overlay_image_path, config.disk_bytes));
   ORKESTR_TRY(auto sockets, make_sockets());
 
   JailConfig jail;
@@ -156,6 +162,7 @@ Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& 
   stage = "jail";
   ORKESTR_TRY(process, start_jailed(jail));
   pid = process.pid;
+  if (config.cpu_limit > 0) limit_cpu(config);
   pidfd.assign(::fcntl(process.pidfd.get(), F_DUPFD_CLOEXEC, 0));
   const auto executor = pidfd.get_executor();
   console = std::make_unique<TailReader>(executor, std::move(sockets.console.first), kConsoleTailBytes);
@@ -163,6 +170,22 @@ Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& 
   agent = std::move(sockets.agent.first);
   qmp_socket = std::move(sockets.qmp.first);
   return {};
+}
+
+// Not having it costs the host's other work, never the sandbox: so it is reported, and no error.
+void Vm::State::limit_cpu(const VmConfig& config) {
+  CgroupPlaces places;
+  if (const char* directory = ::getenv("ORKESTR_CGROUP"); directory != nullptr) places.configured = directory;
+  auto made = CpuShare::create(places, config.sandbox_id, config.cpu_limit);
+  if (!made) {
+    no_share_reason = made.error().message();
+    return;
+  }
+  share.emplace(std::move(*made));
+  if (auto added = share->add(pid); !added) {
+    no_share_reason = added.error().message();
+    share.reset();
+  }
 }
 
 // The error of a step, with all that helps to understand it.
@@ -178,6 +201,11 @@ awaitable<Result<void>> Vm::State::run_guest(std::shared_ptr<State> self, VmConf
   std::vector<SharedFile> shared;
   base::UniqueFd qmp_socket;
   if (auto ok = self->launch(config, shared, qmp_socket); !ok) co_return ok;
+  if (config.on_process) {
+    config.on_process([weak = std::weak_ptr<State>(self)] {
+      if (const auto state = weak.lock()) state->process.kill();
+    });
+  }
 
   self->stage = "qmp";
   auto qmp = co_await Qmp::connect(std::move(qmp_socket), deadline);
@@ -232,6 +260,7 @@ Vm::~Vm() {
   s.pidfd.close(ignored);
   s.console.reset();
   s.errors.reset();
+  s.share.reset();
   s.uid.reset();
 }
 
@@ -252,6 +281,7 @@ pid_t Vm::pid() const { return state_->pid; }
 std::int64_t Vm::cpu_time_ms() const { return state_->exit ? state_->cpu_at_exit_ms : state_->read_cpu_ms(); }
 std::string Vm::console_tail() const { return state_->console->text(); }
 std::string Vm::stderr_tail() const { return state_->errors->text(); }
+const std::string& Vm::no_share_reason() const { return state_->no_share_reason; }
 const JailReport& Vm::jail_report() const { return state_->process.report; }
 Qmp& Vm::qmp() { return *state_->qmp; }
 bool Vm::exited() const { return state_->reap(); }

@@ -13,6 +13,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,7 @@ struct VmConfig {
   std::string sandbox_id;  // the only thing of ours that QEMU's command line shows
   Accelerator accelerator;
   int vcpus = 1;
+  double cpu_limit = 0;  // CPUs that QEMU may use in all, by a cgroup where one can be had; 0: no limit
   int memory_mb = 1024;  // rounded up to a multiple of 128
 
   // Shared by all sandboxes of a template: opened read-only here, checked to be read-only in QEMU before the guest
@@ -38,12 +40,17 @@ struct VmConfig {
   std::string base_image_path;     // erofs; disk serial "base"
   std::string scratch_image_path;  // raw; the lower layer of disk "scratch"
 
-  std::string overlay_image_path;  // a ready-made empty qcow2 as large as the scratch image; copied
+  std::string overlay_image_path;  // a ready-made empty qcow2 over the scratch image; copied
   std::string disk_directory;      // where the copy lives, without a name
+  std::uint64_t disk_bytes = 0;    // size of disk "scratch" as the guest sees it; 0: that of the image
 
   int lock_fd = -1;           // inherited by QEMU on purpose, -1: none. Stays the caller's
   std::string uid_lock_path;  // lock file of the sandbox uids; used (and made) when root
   std::string extra_kernel_args;
+
+  // Called within start(), once QEMU's process is there, with what kills it: start() then fails soon. May be called at
+  // any time later, to no effect once the Vm is gone.
+  std::function<void(std::function<void()> kill)> on_process;
 };
 
 class Vm {
@@ -66,6 +73,8 @@ class Vm {
   std::string console_tail() const;
   // The last 8 KiB of QEMU's stderr.
   std::string stderr_tail() const;
+  // Why there is no `cpu_limit`; empty when there is, or none was asked for.
+  const std::string& no_share_reason() const;
   const JailReport& jail_report() const;
   Qmp& qmp();
 

@@ -42,6 +42,7 @@ constexpr TypeRow kTypes[] = {
     {Type::credit, "credit", kEveryone},
     {Type::cancel, "cancel", kTowardsGuest},
     {Type::detach, "detach", kToSupervisorFromClient},
+    {Type::resize, "resize", kTowardsGuest},
     {Type::started, "started", kTowardsClient},
     {Type::progress, "progress", kToClient},
     {Type::result, "result", kTowardsClient},

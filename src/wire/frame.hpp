@@ -51,6 +51,7 @@ enum class Type : std::uint8_t {
   credit = 0x41,
   cancel = 0x42,    // end it: kill the command, drop the transfer; the final answer still comes
   detach = 0x43,    // client → supervisor: nobody listens any more, let it run; no answer comes
+  resize = 0x44,    // towards the guest, an `exec` with a terminal: ResizeMessage; no answer comes
   started = 0x50,   // a command runs: StartedMessage
   progress = 0x51,  // supervisor → client, during start: ProgressMessage
   // final answers

@@ -222,6 +222,10 @@ std::string ExecRequest::encode() const {
   put_text(out, 4, user);
   out.put(5, timeout_ms);
   put_flag(out, 6, stdin_open);
+  if (tty) {
+    put_flag(out, 7, true);
+    out.put(8, cols).put(9, rows);
+  }
   return out.take();
 }
 
@@ -248,13 +252,38 @@ Result<ExecRequest> ExecRequest::decode(std::string_view payload) {
       case 6:
         in.flag(m.stdin_open, "stdin_open");
         break;
+      case 7:
+        in.flag(m.tty, "tty");
+        break;
+      case 8:
+        in.number(m.cols, "cols", kMaxTerminalSide);
+        break;
+      case 9:
+        in.number(m.rows, "rows", kMaxTerminalSide);
+        break;
       default:
         break;
     }
   }
   in.require(!m.argv.empty(), "field `argv` is missing");
   in.require(m.argv.empty() || !m.argv.front().empty(), "field `argv` begins with an empty program name");
+  in.require(m.tty == (m.cols > 0) && m.tty == (m.rows > 0),
+             "fields `cols` and `rows` are 1 to 1000 with a terminal, and not there without");
+  in.require(!m.tty || m.stdin_open, "field `tty` needs `stdin_open`");
   return in.finish(std::move(m));
+}
+
+std::string ResizeMessage::encode() const { return FieldWriter().put(1, cols).put(2, rows).take(); }
+
+Result<ResizeMessage> ResizeMessage::decode(std::string_view payload) {
+  ResizeMessage m;
+  Decoder in("resize", payload);
+  while (in.next()) {
+    if (in.tag() == 1) in.number(m.cols, "cols", kMaxTerminalSide);
+    if (in.tag() == 2) in.number(m.rows, "rows", kMaxTerminalSide);
+  }
+  in.require(m.cols > 0 && m.rows > 0, "fields `cols` and `rows` must be 1 to 1000");
+  return in.finish(m);
 }
 
 std::string StartedMessage::encode() const {
@@ -476,16 +505,8 @@ Result<ProgressMessage> ProgressMessage::decode(std::string_view payload) {
   ProgressMessage m;
   Decoder in("progress", payload);
   while (in.next()) {
-    switch (in.tag()) {
-      case 1:
-        in.text(m.stage, "stage", kMaxStageBytes);
-        break;
-      case 2:
-        in.text(m.text, "text", kMaxErrorTextBytes);
-        break;
-      default:
-        break;
-    }
+    if (in.tag() == 1) in.text(m.stage, "stage", kMaxStageBytes);
+    if (in.tag() == 2) in.text(m.text, "text", kMaxErrorTextBytes);
   }
   return in.finish(std::move(m));
 }

@@ -22,6 +22,7 @@ namespace orkestr::wire {
 // argv and env), and who sends it checks that.
 inline constexpr std::size_t kMaxListEntries = 4096;        // of argv, of env
 inline constexpr std::size_t kMaxEntryBytes = 128U << 10U;  // each entry is smaller (the kernel's MAX_ARG_STRLEN)
+inline constexpr std::uint64_t kMaxTerminalSide = 1000;     // columns, rows
 inline constexpr std::uint64_t kMaxTimeoutMs = 1'000'000'000'000;  // 31 years: no overflow in nanoseconds
 inline constexpr std::size_t kMaxErrorTextBytes = 8U << 10U;
 inline constexpr std::size_t kMaxConsoleTailBytes = 16U << 10U;
@@ -77,9 +78,20 @@ struct ExecRequest {
   EnvList env;                    // over the sandbox's own
   std::string user;               // name or number; empty: root
   std::uint64_t timeout_ms = 0;   // 0: none
-  bool stdin_open = false;        // false: /dev/null
+  bool stdin_open = false;        // false: /dev/null; with a terminal: true
+  // A terminal of cols × rows (1..1000 each) as all three standard streams. What the command writes is `output`;
+  // error_output ends at once. The end of input types the terminal's end-of-file character.
+  bool tty = false;
+  std::uint64_t cols = 0, rows = 0;  // with a terminal only
   std::string encode() const;
   static Result<ExecRequest> decode(std::string_view payload);
+};
+
+// `resize`: the new size of an exec's terminal, 1..1000 each.
+struct ResizeMessage {
+  std::uint64_t cols = 0, rows = 0;
+  std::string encode() const;
+  static Result<ResizeMessage> decode(std::string_view payload);
 };
 
 struct StartedMessage {

@@ -78,7 +78,7 @@ class Bench {
     ORKESTR_CHECK(floor());
     ORKESTR_CHECK(cold_boot());
     ORKESTR_CHECK(idle_memory());
-    if (wants_any({"exec_argv", "exec", "quickstart_exec", "upload", "download", "stdout"})) {
+    if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout"})) {
       CreateOptions options;
       options.template_name = plan_.template_name;
       options.timeout = std::chrono::seconds(3600);
@@ -89,6 +89,9 @@ class Bench {
       ORKESTR_CHECK(outcome);
     }
     ORKESTR_CHECK(quickstart_native());
+    ORKESTR_CHECK(node_start());
+    ORKESTR_CHECK(image_bytes());
+    ORKESTR_CHECK(template_build());
     set_bars();
     return report_;
   }
@@ -174,7 +177,61 @@ class Bench {
       return result.stdout_data == kAnswer ? Result<double>(ms_since(start))
                                            : wrong("the quickstart printed " + result.stdout_data);
     }));
+    ORKESTR_CHECK(row("python_start", "ms", Better::neither, plan_.latency_runs, [&]() -> Result<double> {
+      auto start = Clock::now();
+      ORKESTR_TRY(auto result, sandbox.run({"python3", "-c", "pass"}));
+      return result.exit_code == 0 ? Result<double>(ms_since(start)) : wrong("python3 -c pass failed");
+    }));
     return throughput(sandbox);
+  }
+
+  Result<void> node_start() {
+    if (!plan_.wants("node_start")) return {};
+    CreateOptions options;
+    options.template_name = "node-22";
+    ORKESTR_TRY(auto sandbox, Sandbox::create(options));
+    auto once = [&]() -> Result<double> {
+      auto start = Clock::now();
+      ORKESTR_TRY(auto result, sandbox.run({"node", "-e", "0"}));
+      return result.exit_code == 0 ? Result<double>(ms_since(start)) : wrong("node -e 0 failed");
+    };
+    ORKESTR_TRY([[maybe_unused]] const double cold, once());
+    auto outcome = row("node_start", "ms", Better::neither, plan_.latency_runs, once);
+    ORKESTR_CHECK(sandbox.terminate());
+    return outcome;
+  }
+
+  // One row for each template that is built: the size of its root file system's image.
+  Result<void> image_bytes() {
+    if (!plan_.wants("image_bytes")) return {};
+    ORKESTR_TRY(const auto all, Template::list());
+    for (const auto& info : all) {
+      if (!info.built) continue;
+      report_.rows.push_back(
+          {"image_bytes/" + info.name, "MiB", Better::neither, {static_cast<double>(info.bytes) / 1048576.0}, {}, {}});
+    }
+    return {};
+  }
+
+  // python-3.12 from nothing, downloads included, in a place of its own.
+  Result<void> template_build() {
+    if (!plan_.wants("template_build")) return {};
+    if (geteuid() != 0) {
+      say("template_build needs root: left out");
+      return {};
+    }
+    const char* home = getenv("ORKESTR_HOME");
+    const std::string before = home != nullptr ? home : "";
+    const std::string place = fs::temp_directory_path() / fmt::format("orkestr-bench-build-{}", getpid());
+    setenv("ORKESTR_HOME", place.c_str(), 1);
+    auto outcome = row("template_build", "s", Better::lower, 1, [&]() -> Result<double> {
+      auto start = Clock::now();
+      ORKESTR_CHECK(Template::build("python-3.12"));
+      return ms_since(start) / 1000;
+    });
+    before.empty() ? unsetenv("ORKESTR_HOME") : setenv("ORKESTR_HOME", before.c_str(), 1);
+    ORKESTR_CHECK(base::remove_tree(place));
+    return outcome;
   }
 
   // Random data, checked by a second command's hash. The download and stdout rows read what upload wrote.
@@ -270,6 +327,7 @@ class Bench {
       if (row.key == "exec_argv") set(0.6 * f, 0.3 * f);
       if (row.key == "exec") set(1.0 * f, 0.7 * f);
       if (row.key == "quickstart_exec" && native) set(10 * *native, 6 * *native);
+      if (row.key == "template_build") set(180, 120);
       if (row.key == "upload") set(150, 250);
       if (row.key == "download") set(200, 400);
       if (row.key == "stdout") set(100, 300);

@@ -51,6 +51,28 @@ TEST_CASE("get, list and terminate; ended sandboxes stay in the history") {
   CHECK(std::any_of(history.begin(), history.end(), [&](const SandboxInfo& info) { return info.id == sandbox.id(); }));
 }
 
+TEST_CASE("events: what happened, oldest first, also after the end") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  must(sandbox.files().write("/workspace/told", "x"));
+  must(sandbox.exec("exit 3"));
+  const auto events = must(sandbox.events());
+  REQUIRE(events.size() == 4);
+  CHECK(events[0].kind == "created");
+  CHECK(events[1].kind == "running");
+  CHECK(events[2].kind == "file_write");
+  CHECK(events[2].path == "/workspace/told");
+  CHECK(events[2].outcome == "ok");
+  CHECK(events[3].kind == "exec");
+  CHECK(events[3].exit_code == 3);
+  CHECK(events[3].duration_ms.has_value());
+  CHECK(must(sandbox.events({events[3].time, 100})).back().json == events[3].json);
+  CHECK(must(sandbox.events({events[3].time + std::chrono::hours(1), 100})).empty());
+  CHECK(must(sandbox.events({std::nullopt, 1})).front().kind == "exec");
+  CHECK(sandbox.events({std::nullopt, 0}).error().code() == ErrorCode::invalid_argument);
+  must(sandbox.terminate());
+  CHECK(must(sandbox.events()).back().kind == "terminated");
+}
+
 TEST_CASE("list: newest first, and max_results") {
   shared_sandbox();
   auto all = must(Sandbox::list({}, client()));
@@ -111,6 +133,27 @@ TEST_CASE("create and get: refused arguments") {
   must_fail(Sandbox::create({}, client()), ErrorCode::invalid_argument);
   must_fail(Sandbox::get("sbx_01ARZ3NDEKTSV4RRFFQ69G5FAV", client()), ErrorCode::not_found);
   must_fail(Sandbox::get("../../etc", client()), ErrorCode::not_found);
+}
+
+TEST_CASE("create: a disk of its own size, and a fraction of a CPU or the reason why not") {
+  auto options = create_options();
+  options.disk_mb = 20000;
+  options.cpu = 0.5;
+  auto sandbox = must(Sandbox::create(options, client()));
+  CHECK(sandbox.info().disk_mb == 20000);
+  const bool rounded_up = sandbox.info().cpu == 1 && !sandbox.info().cpu_reason.empty();
+  const bool held = sandbox.info().cpu == 0.5 && sandbox.info().cpu_reason.empty();
+  CHECK((rounded_up || held));
+  CHECK(must(sandbox.exec("nproc")).stdout_data == "1\n");
+  const auto mib = std::stol(must(sandbox.exec("df --output=size -BM / | tail -1 | tr -dc 0-9")).stdout_data);
+  CHECK(mib > 20000 * 95 / 100);
+  CHECK(mib <= 20000);
+  // What was added can be written to.
+  CHECK(must(sandbox.exec(
+                 "fallocate -l 12G /workspace/large && echo end | dd of=/workspace/large bs=1M seek=12000 conv=notrunc "
+                 "status=none && tail -c +$((12000 << 20 | 1)) /workspace/large | head -c 3"))
+            .stdout_data == "end");
+  must(sandbox.terminate());
 }
 
 }  // namespace orkestr::testing

@@ -25,7 +25,7 @@ void check(std::string_view payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > wire::kMaxPayload) return 0;
   const std::string_view payload(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 10) {
+  switch (data[0] % 11) {
     case 0:
       check<wire::ConfigureRequest>(payload);
       break;
@@ -53,8 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 8:
       check<wire::StartRequest>(payload);
       break;
-    default:
+    case 9:
       check<wire::RecordMessage>(payload);
+      break;
+    default:
+      check<wire::ResizeMessage>(payload);
       break;
   }
   return 0;

@@ -14,7 +14,7 @@ def tracked() -> list[pathlib.Path]:
     out = subprocess.run(  # (safe.directory: root may test a checkout that belongs to somebody else)
         ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True).stdout
-    return [ROOT / line for line in out.splitlines() if (ROOT / line).is_file()]
+    return [ROOT / line for line in out.splitlines() if (ROOT / line).is_file() and not line.startswith("third_party/")]
 
 
 def rules(path: pathlib.Path, text: str) -> list[str]:

@@ -244,6 +244,20 @@ TEST_CASE("clocks") {
   CHECK(boot_id() == boot_id());
 }
 
+TEST_CASE("parse_iso8601_utc takes what iso8601_utc gives, and nothing but times") {
+  for (const std::int64_t ms : {std::int64_t{0}, std::int64_t{1795241647123}, std::int64_t{951782400000}}) {
+    CHECK(parse_iso8601_utc(iso8601_utc(ms)) == ms);
+  }
+  CHECK(parse_iso8601_utc("2026-11-21T06:14:07") == 1795241647000);
+  CHECK(parse_iso8601_utc("2026-11-21T06:14:07.1Z") == 1795241647100);
+  CHECK(parse_iso8601_utc("2026-11-21T06:14:07.1239Z") == 1795241647123);
+  for (const char* bad :
+       {"", "yesterday", "2026-11-21", "2026-11-21T06:14:07+01:00", "2026-11-21T06:14:07Zx", "2026-13-21T06:14:07Z"}) {
+    CHECK_FALSE(parse_iso8601_utc(bad));
+  }
+  CHECK_FALSE(parse_iso8601_utc(std::string("2026-11-21T06:14:07\0Z", 21)));
+}
+
 TEST_CASE("iso8601_utc") {
   CHECK(iso8601_utc(0) == "1970-01-01T00:00:00.000Z");
   CHECK(iso8601_utc(1795241647123) == "2026-11-21T06:14:07.123Z");

@@ -313,6 +313,27 @@ TEST_CASE("move and release") {
   CHECK(WEXITSTATUS(status) == 6);
 }
 
+TEST_CASE("a number that may be another's by now is not signalled") {
+  auto was = ::signal(SIGCHLD, SIG_IGN);  // the kernel reaps: the leader's number is free as soon as it has ended
+  TempDir dir;
+  auto options = shell("sleep 30 & echo $! > pid; exit 0");
+  options.cwd = dir.path();
+  options.new_process_group = true;
+  pid_t descendant = 0;
+  {
+    auto child = must(Child::start(options));
+    const pid_t leader = child.pid();
+    CHECK(gone(leader));
+    descendant = std::stoi(must(read_file(dir.path() + "/pid")));
+    child.kill(SIGKILL);
+  }
+  ::signal(SIGCHLD, was);
+  std::this_thread::sleep_for(50ms);  // a signal would have ended it by now
+  const auto stat = read_file("/proc/" + std::to_string(descendant) + "/stat");
+  CHECK((stat && stat->find(") Z ") == std::string::npos));
+  ::kill(descendant, SIGKILL);
+}
+
 TEST_CASE("an embedder that ignores SIGCHLD, or reaps everything itself") {
   SUBCASE("ignored") {
     auto was = ::signal(SIGCHLD, SIG_IGN);

@@ -1,6 +1,8 @@
 // Operations: complete once, wait, descriptor, cancel hook at most once and not after completion, under races too.
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
@@ -139,4 +141,39 @@ TEST_CASE("a waiter may destroy the operation the moment it is complete") {
     operation.reset();
     completer.join();
   }
+}
+
+TEST_CASE("an operation in a forked child answers: what was there before the fork, else whose it is") {
+  auto done_state = std::make_shared<detail::OperationValue<int>>();
+  auto open_state = std::make_shared<detail::OperationValue<int>>();
+  auto done = std::make_unique<Operation<int>>(done_state);
+  auto open = std::make_unique<Operation<int>>(open_state);
+  bool cancelled = false;
+  open_state->on_cancel([&] { cancelled = true; });
+  done_state->set(7);
+  // One that waits at the moment of the fork: what the child destroys must not wait for it.
+  std::thread waiter([&] { open_state->wait(5s); });
+  std::this_thread::sleep_for(20ms);
+  const std::string owner = std::to_string(::getpid());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(5);  // ends it should it wait
+    bool good = done->wait(0ms) && done->get().value() == 7;
+    good = good && open->wait(1h) && open->fd() == -1;
+    open->cancel();
+    auto result = open->get();
+    good = good && !cancelled && !result && result.error().code() == ErrorCode::not_ready &&
+           result.error().message().find(owner) != std::string::npos;
+    done_state.reset();
+    open_state.reset();
+    done.reset();
+    open.reset();
+    ::_exit(good ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  open_state->set(1);
+  waiter.join();
+  CHECK(open->get().value() == 1);
 }

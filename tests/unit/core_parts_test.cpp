@@ -48,6 +48,7 @@ TEST_CASE("every name of an enumeration parses back") {
     CHECK(parse_status(to_string(v)).value() == v);
   }
   CHECK(parse_size("huge").error().message() == "size is 'huge'; allowed are small, medium, large");
+  CHECK(parse_size("a\x1b[2J\xff").error().message() == "size is 'a\\x1b[2J\\xff'; allowed are small, medium, large");
 }
 
 TEST_CASE("the I/O thread: lazy, in order, all signals blocked, named; close runs what was posted") {
@@ -95,6 +96,21 @@ TEST_CASE("the last handle may go on the I/O thread itself") {
   }
 }
 
+TEST_CASE("the I/O thread: two closers at once both return when it has ended") {
+  for (int round = 0; round < 50; ++round) {
+    auto thread = core::IoThread::create().value();
+    int ran = 0;
+    REQUIRE(thread->post([&] { std::this_thread::sleep_for(1ms); }));
+    auto close = [&] {
+      thread->close([&ran] { ++ran; });
+      CHECK(ran == 1);
+    };
+    std::thread other(close);
+    close();
+    other.join();
+  }
+}
+
 TEST_CASE("which backend is chosen") {
   auto kind = [](ClientOptions options = {}) { return core::resolve_backend(options); };
   for (const char* name : {"ORKESTR_BACKEND", "ORKESTR_API_KEY", "ORKESTR_BASE_URL"}) ::unsetenv(name);
@@ -124,10 +140,11 @@ struct FullHost final : Backend {
   int full = 0;
   std::atomic<int> attempts{0};
   ErrorCode code = ErrorCode::fleet_full_retry;
+  double retry_after = 0.01;
   std::string_view name() const override { return "test"; }
   CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override {
     ErrorDetails details;
-    details.retry_after = 0.01;
+    details.retry_after = retry_after;
     if (++attempts <= full) {
       done(Error(code, "full", details));
     } else {
@@ -141,6 +158,18 @@ struct FullHost final : Backend {
   CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override {
     return [] {};
   }
+  Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& build,
+                                      const std::stop_token& stop) override {
+    return on_build ? on_build(name, build, stop) : Error(ErrorCode::template_build_failed, "no");
+  }
+  Result<TemplateInfo> prepare_template(const std::string&, const TemplateBuildOptions&,
+                                        const std::stop_token&) override {
+    return TemplateInfo{};
+  }
+  Result<std::vector<TemplateInfo>> list_templates() override { return std::vector<TemplateInfo>{}; }
+  Result<TemplateInfo> inspect_template(const std::string&) override { return TemplateInfo{}; }
+  Result<void> remove_template(const std::string&) override { return {}; }
+  std::function<Result<TemplateInfo>(const std::string&, const TemplateBuildOptions&, const std::stop_token&)> on_build;
   void shut_down() override {}
   void close_descriptors_after_fork() noexcept override {}
 };
@@ -178,4 +207,30 @@ TEST_CASE("create is tried again when the host is full, within the limits, and f
     CHECK(create_on(host, options).error().code() == ErrorCode::vm_failed);
     CHECK(host->attempts == 1);
   }
+}
+
+TEST_CASE("a create that waits for its next attempt ends at once when it is cancelled, and when the client closes") {
+  auto host = std::make_shared<FullHost>();
+  host->full = 1000;
+  host->retry_after = 20;
+  auto client = std::make_shared<ClientImpl>(core::IoThread::create().value(), host);
+  auto operation = core::submit<OpenedSandbox>(
+      [&](auto done) { return core::create_with_retries(client, CreateOptions{}, std::move(done)); });
+  SUBCASE("cancelled, waiting") {
+    CHECK_FALSE(operation.wait(50ms));
+    operation.cancel();
+  }
+  SUBCASE("cancelled as soon as can be") { operation.cancel(); }
+  SUBCASE("closed, waiting") {
+    CHECK_FALSE(operation.wait(50ms));
+    client->close();
+  }
+  REQUIRE(operation.wait(2s));
+  CHECK(operation.get().error().code() == ErrorCode::cancelled);
+  CHECK(host->attempts == 1);
+  std::weak_ptr<ClientImpl> weak = client;
+  client.reset();
+  // The I/O thread may be about to let go of the last of it.
+  for (int i = 0; i < 1000 && !weak.expired(); ++i) std::this_thread::sleep_for(1ms);
+  CHECK(weak.expired());
 }

@@ -40,6 +40,13 @@ std::optional<Error> exec(const std::function<void(ExecOptions&)>& change, const
   return error_in(core::shell_command(line, options));
 }
 
+std::optional<Error> waited(const std::function<void(ExecOptions&)>& change) {
+  ExecOptions options;
+  change(options);
+  const auto good = core::check_waited(options);
+  return good ? std::nullopt : std::optional(good.error());
+}
+
 std::optional<Error> argv(std::vector<std::string> values) {
   return error_in(core::plain_command(std::move(values), {}));
 }
@@ -61,7 +68,9 @@ std::vector<Refusal> create_refusals() {
       {"template of 1 MB", create([](O& o) { o.template_name = std::string(1 << 20, 'a'); })},
       {"cpu 0", create([](O& o) { o.cpu = 0; })},
       {"cpu 17", create([](O& o) { o.cpu = 17; })},
-      {"cpu 1.5", create([](O& o) { o.cpu = 1.5; })},
+      {"cpu 0.09", create([](O& o) { o.cpu = 0.09; })},
+      {"disk_mb 8191", create([](O& o) { o.disk_mb = 8191; })},
+      {"disk_mb 131073", create([](O& o) { o.disk_mb = 131073; })},
       {"cpu not a number", create([](O& o) { o.cpu = __builtin_nan(""); })},
       {"memory 255", create([](O& o) { o.memory_mb = 255; })},
       {"memory 65537", create([](O& o) { o.memory_mb = 65537; })},
@@ -110,6 +119,12 @@ std::vector<Refusal> command_refusals() {
       {"exec timeout 24 h and 1 ms", exec([](O& o) { o.timeout = 24h + 1ms; })},
       {"max_output_bytes 1023", exec([](O& o) { o.max_output_bytes = 1023; })},
       {"max_output_bytes beyond 1 GiB", exec([](O& o) { o.max_output_bytes = (1U << 30U) + 1; })},
+      {"cols 0", exec([](O& o) { o.tty = true, o.cols = 0; })},
+      {"cols 1001", exec([](O& o) { o.tty = true, o.cols = 1001; })},
+      {"rows -1", exec([](O& o) { o.tty = true, o.rows = -1; })},
+      {"rows 1001", exec([](O& o) { o.tty = true, o.rows = 1001; })},
+      {"tty of exec()", waited([](O& o) { o.tty = true; })},
+      {"stdin_open of exec()", waited([](O& o) { o.stdin_open = true; })},
       {"user with a colon", exec([](O& o) { o.user = "root:x"; })},
       {"user of 257 bytes", exec([](O& o) { o.user = std::string(257, 'u'); })},
       {"exec env name", exec([](O& o) { o.env["a b"] = "x"; })},
@@ -190,6 +205,7 @@ TEST_CASE("what is allowed is allowed, up to the limit") {
   CHECK_FALSE(create([](CreateOptions& o) {
     o.template_name = "ubuntu-24.04";
     o.cpu = 16;
+    o.disk_mb = 131072;
     o.memory_mb = 256;
     o.timeout = 86400s;
     o.env["_A1"] = std::string(65536 - 5, 'x');
@@ -222,4 +238,14 @@ TEST_CASE("the shell form is spelled out, the argv form is left alone") {
   const auto plain = core::plain_command({"cat", "-"}, options).value();
   CHECK(plain.argv == std::vector<std::string>{"cat", "-"});
   CHECK(plain.stdin_open);
+  CHECK_FALSE(plain.tty);
+  ExecOptions terminal;
+  terminal.tty = true;
+  terminal.cols = 1000;
+  const auto typed = core::shell_command("vi", terminal).value();
+  CHECK(typed.stdin_open);
+  CHECK(typed.tty);
+  CHECK(typed.cols == 1000);
+  CHECK(typed.rows == 24);
+  CHECK(core::check_waited({}).ok());
 }

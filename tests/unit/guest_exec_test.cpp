@@ -251,7 +251,7 @@ TEST_CASE_FIXTURE(Fixture, "a timeout ends the whole tree, escapees included, an
   const Stopwatch watch;
   Answer& answer =
       client.shell("setsid bash -c 'echo $$ > " + (dir / "pid") + "; trap \"\" TERM; while :; do sleep 0.1; done' & " +
-                       "(setsid sleep 100 &) ; echo partial; sleep 100",
+                       "(setsid sleep 71.5 &) ; echo partial; sleep 71.5",
                    600);
   CHECK(watch.elapsed() >= milliseconds(600));
   CHECK(watch.elapsed() < milliseconds(6000));
@@ -261,7 +261,7 @@ TEST_CASE_FIXTURE(Fixture, "a timeout ends the whole tree, escapees included, an
   CHECK_FALSE(exit.cancelled);
   CHECK(exit.signal == SIGTERM);
   CHECK(dies_within(pid_in(dir / "pid"), milliseconds(500)));
-  CHECK(client.shell("pgrep -f 'sleep 10[0]' | wc -l").output == "0\n");
+  CHECK(client.shell("pgrep -f 'sleep 71[.]5' | wc -l").output == "0\n");
 }
 
 TEST_CASE_FIXTURE(Fixture, "SIGTERM first: who ends by itself is not killed") {

@@ -178,6 +178,26 @@ TEST_CASE("content is verified once, and again after any change") {
   }
 }
 
+TEST_CASE("an image that was cut in half is noticed before it is used") {
+  TempDirectory cache;
+  TempDirectory stamps;
+  const TemplateFiles files = make_template(cache.path(), "thing", "b1");
+  REQUIRE(verify_template(*open_template({cache.path()}, "thing", {}, {}), stamps.path()));
+  for (const auto* path : {&files.base_image, &files.scratch_overlay}) {
+    const std::string name = files.directory + (path == &files.base_image ? "/base.erofs" : "/scratch.qcow2");
+    const std::string whole = *base::read_file(name);
+    REQUIRE(::truncate(name.c_str(), static_cast<off_t>(whole.size() / 2)) == 0);
+    auto cut = verify_template(*open_template({cache.path()}, "thing", {}, {}), stamps.path());
+    REQUIRE_FALSE(cut);
+    CHECK(cut.error().code() == ErrorCode::template_build_failed);
+    CHECK(cut.error().details().stage == "verify template");
+    CHECK(contains(cut.error().message(), name));
+    CHECK(contains(cut.error().message(), "orkestr template build thing --force"));
+    REQUIRE(base::write_file_atomic(name, whole, 0444));
+  }
+  CHECK(verify_template(*open_template({cache.path()}, "thing", {}, {}), stamps.path()));
+}
+
 TEST_CASE("the digest of a sparse file is that of its content") {
   TempDirectory work;
   auto write = [&](const char* name, off_t size, std::initializer_list<std::pair<off_t, std::string>> parts,

@@ -168,8 +168,7 @@ class FakeSupervisor {
     acceptor_ = std::thread([this] { accept_all(); });
   }
   ~FakeSupervisor() {
-    stop_ = true;
-    acceptor_.join();
+    stop_accepting();
     for (auto& thread : threads_) thread.join();
   }
   FakeSupervisor(const FakeSupervisor&) = delete;
@@ -187,13 +186,19 @@ class FakeSupervisor {
     (void)directory_->finish(record_).ok();
     directory_.reset();
   }
-  // SIGKILL, as its directory sees it: the locks go, nothing is written.
+  // SIGKILL, as others see it: locks and sockets go, nothing is written.
   void die() {
+    stop_accepting();
     std::lock_guard lock(mutex_);
     directory_.reset();
   }
 
  private:
+  void stop_accepting() {
+    stop_ = true;
+    std::lock_guard lock(mutex_);
+    if (acceptor_.joinable()) acceptor_.join();
+  }
   void accept_all() {
     while (!stop_) {
       pollfd ready{listener_.get(), POLLIN, 0};
@@ -206,6 +211,7 @@ class FakeSupervisor {
         peer.serve(script_, stop_);
       });
     }
+    listener_.reset();
   }
 
   Peer::Script script_;

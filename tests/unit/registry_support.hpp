@@ -74,6 +74,7 @@ class Process {
     ::kill(pid_, SIGKILL);
     wait();
   }
+  bool alive() const { return ::waitpid(pid_, nullptr, WNOHANG) == 0; }
   int wait() {
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {

@@ -1,3 +1,4 @@
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -6,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/deadline.hpp"
 #include "registry/events.hpp"
 #include "registry_support.hpp"
 
@@ -39,7 +41,9 @@ TEST_CASE("a record survives a round trip, and what is unknown or of the wrong t
   Record r = new_record();
   r.status = "failed";
   r.metadata = {{"team", "a\"b"}, {"empty", ""}};
-  r.cpu = 4;
+  r.cpu = 0.5;
+  r.cpu_reason = "why";
+  r.disk_mb = 9000;
   r.ended_at_ms = 5;
   r.end_reason = "failed: x";
   auto again = Record::from_json(r.to_json());
@@ -308,6 +312,18 @@ TEST_CASE("records are forgotten after 24 hours and beyond 1,000, the living nev
   CHECK(inspect(state.sandboxes(), living.id)->alive);
 }
 
+TEST_CASE("find_dead looks, and leaves the dead to scan") {
+  TemporaryState state;
+  CHECK(find_dead(state.root() + "/nowhere")->empty());
+  OwnedDirectory living = make(state, new_record());
+  const Record dead = new_record();
+  { OwnedDirectory owned = make(state, dead); }  // lets go without a final record
+  for (int i = 0; i < 2; ++i) CHECK(find_dead(state.sandboxes()).value() == std::vector<std::string>{dead.id});
+  REQUIRE(scan(state.sandboxes()));
+  CHECK(find_dead(state.sandboxes())->empty());
+  CHECK(inspect(state.sandboxes(), dead.id)->record.status == "failed");
+}
+
 TEST_CASE("a supervisor is reached at a path of any length, by its own user only") {
   TemporaryState state("/" + std::string(120, 'l') + "/" + std::string(120, 'm'));
   const Record record = new_record();
@@ -320,8 +336,10 @@ TEST_CASE("a supervisor is reached at a path of any length, by its own user only
     auto listener = listen(owned);
     REQUIRE_MESSAGE(listener.ok(), (listener ? "" : listener.error().message()));
     CHECK(mode_of(owned.path() + "/s") == 0600);
-    auto client = connect(state.sandboxes(), record.id);
-    REQUIRE(client);
+    auto made = connect(state.sandboxes(), record.id);
+    REQUIRE(made);
+    REQUIRE(*made);
+    const base::UniqueFd* client = &**made;
     CHECK((::fcntl(client->get(), F_GETFL) & O_NONBLOCK) == 0);
     CHECK((::fcntl(client->get(), F_GETFD) & FD_CLOEXEC) != 0);
     base::UniqueFd accepted(::accept(listener->get(), nullptr, nullptr));
@@ -334,23 +352,67 @@ TEST_CASE("a supervisor is reached at a path of any length, by its own user only
   CHECK(listen(owned).ok());  // over what a former one left
 }
 
-TEST_CASE("a supervisor that accepts nobody does not hang its callers") {
+TEST_CASE("a supervisor that accepts nobody does not hold up its callers") {
   TemporaryState state;
   const Record record = new_record();
   OwnedDirectory owned = make(state, record);
   auto listener = listen(owned);
   REQUIRE(listener);
   std::vector<base::UniqueFd> waiting;
+  auto began = base::Deadline::Clock::now();
   while (waiting.size() < 1000) {
+    began = base::Deadline::Clock::now();
     auto client = connect(state.sandboxes(), record.id);
-    if (!client) {
-      CHECK(client.error().code() == ErrorCode::not_ready);
-      break;
-    }
-    waiting.push_back(std::move(*client));
+    REQUIRE(client);
+    if (!*client) break;
+    waiting.push_back(std::move(**client));
   }
+  CHECK(base::Deadline::Clock::now() - began < std::chrono::milliseconds(500));  // the one that found no room
   CHECK(waiting.size() >= 128);
   CHECK(waiting.size() < 1000);
+}
+
+TEST_CASE("a supervisor that hangs is killed by who holds its lock file open; nobody else is") {
+  TemporaryState state;
+  const Record record = new_record();
+  Signal ready;
+  // As supervisor, bystander of that name, holder of another name.
+  auto holder = [&](const char* name, bool holds) {
+    return [&, name, holds] {
+      ::prctl(PR_SET_NAME, name);
+      auto lock = holds ? std::optional(OwnedDirectory::create(state.sandboxes(), record)) : std::nullopt;
+      auto looking = base::open_at(AT_FDCWD, state.sandboxes() + "/" + record.id + "/lock", O_RDONLY);
+      ready.send();
+      ::raise(SIGSTOP);
+      ::pause();
+    };
+  };
+  SUBCASE("the supervisor") {
+    Process supervisor(holder("orkestr-supervisor", true));
+    ready.wait();
+    Process bystander(holder("orkestr-supervisor", false));
+    ready.wait();
+    auto lock = base::open_at(AT_FDCWD, state.sandboxes() + "/" + record.id + "/lock", O_RDONLY);
+    REQUIRE(lock);
+    auto killed = kill_supervisor(lock->get(), record.id);
+    CHECK_MESSAGE(killed, (killed ? "" : killed.error().message()));
+    const int status = supervisor.wait();
+    CHECK(WIFSIGNALED(status));
+    CHECK(WTERMSIG(status) == SIGKILL);
+    CHECK(bystander.alive());
+    CHECK_FALSE(kill_supervisor(lock->get(), record.id).ok());
+    CHECK(bystander.alive());
+  }
+  SUBCASE("a process that is none") {
+    Process other(holder("something-else", true));
+    ready.wait();
+    auto lock = base::open_at(AT_FDCWD, state.sandboxes() + "/" + record.id + "/lock", O_RDONLY);
+    REQUIRE(lock);
+    auto killed = kill_supervisor(lock->get(), record.id);
+    REQUIRE_FALSE(killed);
+    CHECK(killed.error().message().find(record.id) != std::string::npos);
+    CHECK(other.alive());
+  }
 }
 
 TEST_CASE("events are appended, read back, and survive a torn line") {

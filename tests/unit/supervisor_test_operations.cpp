@@ -332,3 +332,63 @@ TEST_CASE("operations: backstops") {
     CHECK(t.last_error().code == "vm_failed");
   }
 }
+
+TEST_CASE("operations: a new size goes to a command with a terminal, made anew, and to nothing else") {
+  const auto resize = [](std::uint32_t id, std::uint64_t cols, std::uint64_t rows) {
+    return TestFrame{Type::resize, id, wire::ResizeMessage{cols, rows}.encode()};
+  };
+  wire::ExecRequest request;
+  request.argv = {"/bin/bash"};
+  request.stdin_open = request.tty = true;
+  request.cols = 80;
+  request.rows = 24;
+  const TestFrame terminal{Type::exec, 1, request.encode()};
+  {
+    Table t;
+    REQUIRE(t.client(kA, terminal));
+    REQUIRE(t.guest.size() == 1);
+    CHECK(t.guest[0].payload == request.encode());
+    const auto id = t.guest[0].id;
+    t.forget();
+    auto with_more = resize(1, 132, 1000);
+    with_more.payload += wire::FieldWriter().put(40, std::string_view("smuggled")).take();
+    CHECK(t.client(kA, with_more));
+    REQUIRE(t.guest.size() == 1);
+    CHECK(t.guest[0].type == Type::resize);
+    CHECK(t.guest[0].id == id);
+    CHECK(t.guest[0].payload == resize(1, 132, 1000).payload);
+    t.forget();
+    CHECK(t.from_guest(started(id)));
+    CHECK(t.from_guest(exec_result(id)));
+    REQUIRE(t.finished.size() == 1);
+    CHECK(t.finished[0].tty);
+    t.forget();
+    CHECK(t.client(kA, resize(1, 80, 24)));  // late
+    CHECK(t.guest.empty());
+    CHECK_FALSE(t.client(kA, resize(2, 80, 24)));  // does not exist yet
+  }
+  const std::pair<std::uint64_t, std::uint64_t> sizes[] = {{0, 24}, {80, 0}, {1001, 24}, {80, 1001}, {1ULL << 40U, 1}};
+  for (const auto& [cols, rows] : sizes) {
+    Table t;
+    REQUIRE(t.client(kA, terminal));
+    t.forget();
+    CAPTURE(cols);
+    CHECK_FALSE(t.client(kA, resize(1, cols, rows)));
+    CHECK(t.guest.empty());
+    wire::ExecRequest bad = request;
+    bad.cols = cols;
+    bad.rows = rows;
+    CHECK(t.client(kB, {Type::exec, 1, bad.encode()}));
+    CHECK(t.last_error().code == "invalid_argument");
+  }
+  for (const TestFrame& other : {exec(1), exec(1, true), file(Type::file_write, 1)}) {
+    Table t;
+    t.open(kA, other);
+    CHECK_FALSE(t.client(kA, resize(1, 80, 24)));
+    CHECK(t.guest.empty());
+  }
+  Table t;
+  t.open(kA, terminal);
+  CHECK_FALSE(t.client(kA, {Type::resize, 1, ""}));
+  CHECK_FALSE(t.from_guest(resize(1, 80, 24)));
+}

@@ -1,5 +1,6 @@
 // orkestr-supervisor as a process, up to where a VM would be needed: how it starts, refuses and cleans up.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,11 +31,12 @@ struct Started {
   base::UniqueFd pipe;  // the read end of a pipe that the supervisor inherits as its stdout
 };
 
-Started start(const std::string& option) {
+Started start(const std::string& option, std::vector<std::string> env = {}) {
   auto ends = base::socket_pair(SOCK_STREAM);
   auto pipe = base::make_pipe();
   base::ChildOptions options;
   options.argv = {ORKESTR_SUPERVISOR, option};
+  options.env = std::move(env);
   options.fds = {{ends->second.get(), 3}, {pipe->second.get(), 1}, {pipe->second.get(), 9}};
   auto child = base::Child::start(options);
   REQUIRE(child.ok());
@@ -77,6 +79,74 @@ wire::StartRequest request_for(const StateDirectory& state, const registry::Reco
   request.accelerator = "tcg";
   return request;
 }
+
+// What a supervisor starts for QEMU: a shell script, in the jail. And the files that a VM is made of, as far as anybody
+// looks at them here.
+class FakeQemu {
+ public:
+  explicit FakeQemu(const std::string& body) {
+    std::filesystem::create_directory(path_);
+    std::filesystem::permissions(path_, std::filesystem::perms(0755));
+    put("qemu", "#!/bin/bash\n" + body + "\n# first run\n", 0755);
+    for (const char* name : {"kernel", "initrd", "base", "scratch"}) put(name, std::string(4096, 'x'), 0444);
+    std::string overlay = std::string("QFI\xfb", 4) + std::string(4092, '\0');
+    overlay[23] = 16;  // cluster bits
+    put("overlay", overlay, 0444);
+  }
+  ~FakeQemu() { std::filesystem::remove_all(path_); }
+  FakeQemu(const FakeQemu&) = delete;
+  FakeQemu& operator=(const FakeQemu&) = delete;
+
+  // In place: the jail's rules are about this very file.
+  void begin_second_run() {
+    auto script = base::open_at(AT_FDCWD, path_ + "/qemu", O_WRONLY | O_APPEND);
+    REQUIRE(script);
+    REQUIRE(base::write_all(script->get(), "# second run\n"));
+  }
+  std::vector<std::string> env() const { return {"ORKESTR_QEMU=" + path_ + "/qemu"}; }
+  wire::StartRequest request(const StateDirectory& state, const registry::Record& record) const {
+    auto request = request_for(state, record);
+    request.kernel = path_ + "/kernel";
+    request.initrd = path_ + "/initrd";
+    request.base_image = path_ + "/base";
+    request.scratch_image = path_ + "/scratch";
+    request.scratch_overlay = path_ + "/overlay";
+    return request;
+  }
+
+ private:
+  void put(const std::string& name, const std::string& content, int mode) {
+    REQUIRE(base::write_file_atomic(path_ + "/" + name, content, static_cast<mode_t>(mode)));
+  }
+  const std::string path_ = "/tmp/orkestr-fake-qemu-" + base::make_ulid(base::wall_clock_ms());
+};
+
+int stages(const Peer& creator, const std::string& stage) {
+  int count = 0;
+  for (const auto& frame : creator.frames) {
+    if (frame.type != Type::progress) continue;
+    const auto message = wire::ProgressMessage::decode(frame.payload);
+    if (message && message->stage == stage) ++count;
+  }
+  return count;
+}
+
+// Enough QMP for a start; no child processes, which the jail does not allow everywhere.
+const std::string kBootingScript = R"(
+second_run() { mapfile -t lines < "$0"; [[ ${lines[-1]} == "# second run" ]]; }
+second_run && second=yes
+printf '{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":0}},"capabilities":[]}}\r\n' >&3
+for ((answers = 0; answers < 3; answers++)); do
+  read -r -u 3 line || exit 7
+  [[ $line =~ \"id\":\ *([0-9]+) ]] || exit 8
+  printf '{"return":{"status":"running"},"id":%s}\r\n' "${BASH_REMATCH[1]}" >&3
+done
+if [[ -n $second ]]; then
+  read -r -t 60 -u 5
+else
+  until second_run; do read -r -t 0.02 -u 5; done
+fi
+)";
 
 }  // namespace
 
@@ -169,4 +239,51 @@ TEST_CASE("supervisor process: several terminates before there is anything are a
   for (std::uint32_t id = 1; id <= 3; ++id) started.creator->send(OutFrame(Type::terminate, id));
   REQUIRE(pump_until(*started.creator, [&] { return started.creator->closed; }));
   for (std::uint32_t id = 1; id <= 3; ++id) CHECK(started.creator->error_of(id) == "not_ready");
+}
+
+TEST_CASE("supervisor process: terminate while QEMU starts and says nothing ends it at once") {
+  StateDirectory state;
+  FakeQemu qemu("read -r -t 60 -u 5");
+  const auto record = new_record();
+  auto started = start(kOwnStamp, qemu.env());
+  Peer& creator = *started.creator;
+  creator.send(OutFrame(Type::start, 1, qemu.request(state, record).encode()));
+  REQUIRE(pump_until(creator, [&] { return stages(creator, "boot") == 1 || creator.closed; }));
+  ::usleep(300'000);  // it waits for the greeting
+  creator.pump();
+  REQUIRE_FALSE(creator.closed);
+  const auto begin = std::chrono::steady_clock::now();
+  creator.send(OutFrame(Type::terminate, 2));
+  REQUIRE(pump_until(creator, [&] { return creator.closed; }));
+  CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  CHECK(creator.error_of(1) == "cancelled");
+  CHECK(creator.find(Type::result, 2).has_value());
+  const auto entry = registry::inspect(state.sandboxes, record.id);
+  REQUIRE(entry);
+  CHECK(entry->record.status == "terminated");
+}
+
+TEST_CASE("supervisor process: a second boot is not taken for lost because the first one was") {
+  StateDirectory state;
+  FakeQemu qemu(kBootingScript);
+  auto started = start(kOwnStamp, qemu.env());
+  Peer& creator = *started.creator;
+  creator.send(OutFrame(Type::start, 1, qemu.request(state, new_record()).encode()));
+  auto reached = [&](int attempts) {
+    return pump_until(creator, [&] { return stages(creator, "agent") == attempts || creator.closed; }) &&
+           !creator.closed;
+  };
+  const auto said = [&] {
+    const auto error = creator.find(Type::error, 1);
+    return error ? wire::ErrorMessage::decode(error->payload)->message : "";
+  };
+  REQUIRE_MESSAGE(reached(1), said());
+  qemu.begin_second_run();  // the first QEMU ends, and with it its agent's channel
+  REQUIRE_MESSAGE(reached(2), said());
+  const auto later = base::Deadline::after(700ms);
+  pump_until(creator, [&] { return creator.closed || later.expired(); });
+  CHECK_MESSAGE(!creator.closed, said());  // it waits for the agent
+  creator.send(OutFrame(Type::terminate, 2));
+  REQUIRE(pump_until(creator, [&] { return creator.closed; }));
+  CHECK(creator.error_of(1) == "cancelled");
 }

@@ -1,6 +1,10 @@
 // The relay over real sockets: with the agent as a process, and with guests and clients that misbehave.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -12,6 +16,13 @@ using namespace orkestr::test;
 using namespace std::chrono_literals;
 using wire::OutFrame;
 using wire::Type;
+
+namespace {
+
+bool is_exec(const SeenFrame& frame) { return frame.type == Type::exec; }
+bool is_credit(const SeenFrame& frame) { return frame.type == Type::credit; }
+
+}  // namespace
 
 TEST_CASE("relay: a command of the real agent, with input, both outputs and its exit") {
   World world;
@@ -235,4 +246,67 @@ TEST_CASE("relay: a guest that comes anew gets nothing of the old one's operatio
   client->send(OutFrame(Type::exec, 2, exec_payload("true")));
   REQUIRE(world.until([&] { return !second->frames.empty(); }));
   CHECK(second->frames.size() == 1);
+}
+
+TEST_CASE("relay: a guest that grants credit and does not read is given up before it costs the host its memory") {
+  World world;
+  auto guest = world.scripted_guest();
+  auto client = world.client();
+  constexpr std::uint32_t kCommands = 70;  // each may have kMaxCredit of input under way
+  for (std::uint32_t id = 1; id <= kCommands; ++id) client->send(OutFrame(Type::exec, id, exec_payload("cat", true)));
+  auto asked = [&] { return std::count_if(guest->frames.begin(), guest->frames.end(), is_exec); };
+  REQUIRE(world.until([&] { return asked() == kCommands; }));
+  for (const auto& frame : guest->frames) {
+    if (!is_exec(frame)) continue;
+    guest->send(OutFrame(Type::started, frame.id, wire::StartedMessage{1}.encode()), wire::Lane::stream);
+    guest->send(wire::credit_frame(frame.id, wire::kMaxCredit - wire::kInitialCredit), wire::Lane::stream);
+  }
+  auto granted = [&] { return std::count_if(client->frames.begin(), client->frames.end(), is_credit); };
+  REQUIRE(world.until([&] { return granted() >= kCommands; }));
+  guest->reading = false;
+  std::size_t sent = 0;
+  for (std::uint32_t id = 1; id <= kCommands && !world.guest_lost; ++id) {
+    for (std::size_t at = 0; at < wire::kMaxCredit; at += wire::kDataChunk) {
+      client->send(wire::data_frame(id, wire::Stream::input, std::string(wire::kDataChunk, 'x')), wire::Lane::stream);
+      sent += wire::kDataChunk;
+      world.turn();
+    }
+  }
+  REQUIRE(world.until([&] { return world.guest_lost.has_value(); }));
+  CHECK(sent > supervisor::kMaxGuestQueueBytes / 2);
+  CHECK(world.guest_end == supervisor::Connection::End::broke_rules);
+  CHECK(world.guest_lost->message().find("does not read") != std::string::npos);
+  CHECK_FALSE(client->closed);
+}
+
+TEST_CASE("relay: without a descriptor for another client it waits instead of spinning, and then takes it") {
+  World world;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socklen_t length = sizeof(sa_family_t);  // a name of the kernel's choice
+  base::UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0);
+  REQUIRE(::listen(listener.get(), 8) == 0);
+  length = sizeof address;
+  REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  REQUIRE(world.relay.listen(std::move(listener)));
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0);
+  Peer client(std::move(socket), wire::Receiver::client);
+
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const base::UniqueFd next(::fcntl(0, F_DUPFD_CLOEXEC, 0));  // the lowest number that is free
+  const rlimit none{static_cast<rlim_t>(next.get()), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  int handlers = 0;
+  const auto moment = base::Deadline::after(250ms);
+  while (!moment.expired() && handlers < 1000) {
+    world.io.restart();
+    handlers += static_cast<int>(world.io.poll_one());
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  CHECK(handlers < 20);
+  world.peers.push_back(&client);
+  CHECK(world.until([&] { return client.established(); }));
 }

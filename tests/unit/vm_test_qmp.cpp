@@ -165,11 +165,6 @@ TEST_CASE("commands in flight together are told apart, in whatever order the ans
     REQUIRE(b);
     CHECK(a->string() == "one");
     CHECK(b->string() == "two");
-    auto event = qmp->take_event();
-    REQUIRE(event);
-    CHECK(event->name == "STOP");
-    CHECK(event->data.integer_or("n", 0) == 1);
-    CHECK(!qmp->take_event());
   });
 }
 
@@ -210,7 +205,7 @@ TEST_CASE("a descriptor travels beside its command") {
   CHECK(read_to_end(pipe->first.get()) == "through");
 }
 
-TEST_CASE("events are bounded, the oldest go") {
+TEST_CASE("events between the answers disturb nobody") {
   Peer peer([](Peer& p) {
     p.greet();
     for (int i = 0; i < 1000; ++i) p.line(fmt::format(R"({{"event": "E{}", "data": {{}}}})", i));
@@ -218,9 +213,7 @@ TEST_CASE("events are bounded, the oldest go") {
   });
   run([&]() -> awaitable<void> {
     auto qmp = co_await connected(peer);
-    REQUIRE(co_await qmp->execute("x", "", in_seconds(10)));
-    CHECK(qmp->dropped_events() == 1000 - kMaxQmpEvents);
-    CHECK(qmp->take_event()->name == fmt::format("E{}", 1000 - kMaxQmpEvents));
+    CHECK(co_await qmp->execute("x", "", in_seconds(10)));
   });
 }
 

@@ -301,3 +301,34 @@ TEST_CASE("a sandbox's disk is a copy with no name, of an overlay that is empty"
   CHECK(!make_scratch_overlay(files.dir.path, files.dir.path + "/grown"));
   CHECK(!make_scratch_overlay(files.dir.path, files.dir.path + "/gone"));
 }
+
+TEST_CASE("a larger disk is a longer header: qemu-img agrees and finds nothing wrong") {
+  Files files;
+  const std::string original = files.dir.path + "/empty.qcow2";
+  REQUIRE(std::system(("qemu-img create -q -f qcow2 " + original + " 8G").c_str()) == 0);
+  auto open = [&](std::uint64_t bytes) { return make_scratch_overlay(files.dir.path, original, bytes); };
+  for (const std::uint64_t gib : {8U, 9U, 64U, 128U}) {
+    auto disk = open(gib << 30U);
+    REQUIRE_MESSAGE(disk, (disk ? "" : disk.error().message()));
+    const std::string path = fmt::format("/proc/{}/fd/{}", ::getpid(), disk->get());
+    const auto check = fmt::format(
+        "qemu-img info -f qcow2 {0} | grep -q '({1} bytes)' && qemu-img check -q -f qcow2 {0}", path, gib << 30U);
+    CHECK(std::system(check.c_str()) == 0);
+    // What is written at its very end is there.
+    const auto write = fmt::format("qemu-io -f qcow2 -c 'write -P 7 {0} 512' -c 'read -P 7 {0} 512' {1} > /dev/null",
+                                   (gib << 30U) - 512, path);
+    CHECK(std::system(write.c_str()) == 0);
+  }
+  auto damaged = *base::read_file(original);
+  damaged[23] = 0;
+  files.put("damaged", damaged);
+  auto disk = make_scratch_overlay(files.dir.path, files.dir.path + "/damaged", std::uint64_t{9} << 30U);
+  REQUIRE_FALSE(disk);
+  CHECK(disk.error().message().find("clusters of 2^0 bytes") != std::string::npos);
+  for (const std::uint64_t bytes :
+       {std::uint64_t{4} << 30U, std::uint64_t{129} << 30U, (std::uint64_t{8} << 30U) + 1}) {
+    disk = open(bytes);
+    REQUIRE_FALSE(disk);
+    CHECK(disk.error().message().find(fmt::format("a disk of {} bytes cannot be made", bytes)) != std::string::npos);
+  }
+}

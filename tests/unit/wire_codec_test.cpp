@@ -48,12 +48,29 @@ TEST_CASE("every receiver accepts exactly its types, of all 256") {
   }
 }
 
+TEST_CASE("a terminal's size goes with a terminal, and is in bounds") {
+  const std::string base = field(1, "x") + field(6, std::uint64_t{1});
+  const auto tty = field(7, std::uint64_t{1});
+  const auto size = [](std::uint64_t cols, std::uint64_t rows) { return field(8, cols) + field(9, rows); };
+  CHECK(refusal<ExecRequest>(base) == "accepted");
+  CHECK(refusal<ExecRequest>(base + tty + size(1, 1000)) == "accepted");
+  CHECK(has(refusal<ExecRequest>(base + tty), "cols"));
+  CHECK(has(refusal<ExecRequest>(base + tty + size(0, 24)), "1 to 1000"));
+  CHECK(has(refusal<ExecRequest>(base + tty + size(1001, 24)), "cols"));
+  CHECK(has(refusal<ExecRequest>(base + tty + size(80, 1001)), "rows"));
+  CHECK(has(refusal<ExecRequest>(base + size(80, 24)), "not there without"));
+  CHECK(has(refusal<ExecRequest>(field(1, "x") + tty + size(80, 24)), "stdin_open"));
+  CHECK(has(refusal<ResizeMessage>(""), "1 to 1000"));
+  CHECK(has(refusal<ResizeMessage>(field(1, std::uint64_t{80})), "1 to 1000"));
+  CHECK(has(refusal<ResizeMessage>(field(1, std::uint64_t{80}) + field(2, std::uint64_t{1001})), "rows"));
+}
+
 TEST_CASE("types have names, other values do not") {
   CHECK(to_string(Type::exec) == "exec");
   CHECK(to_string(Type::error) == "error");
   int named = 0;
   for (int type = 0; type < 256; ++type) named += to_string(static_cast<Type>(type)) != "unknown";
-  CHECK(named == 23);
+  CHECK(named == 24);
 }
 
 TEST_CASE("credit frames carry 1 to kMaxCredit") {

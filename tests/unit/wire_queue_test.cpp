@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <map>
@@ -175,4 +176,23 @@ TEST_CASE("whatever is pushed and however it is written: order within an operati
     }
     CHECK(seen == expected);
   }
+}
+
+TEST_CASE("memory() is about what the frames cost, also when they carry a byte each") {
+  SendQueue queue;
+  constexpr std::size_t kFrames = 100'000;
+  const auto before = mallinfo2().uordblks;
+  for (std::size_t i = 0; i < kFrames; ++i) {
+    queue.push(output(1 + static_cast<std::uint32_t>(i % 3), 1), i % 2 == 0 ? Lane::stream : Lane::control);
+  }
+  const auto cost = mallinfo2().uordblks - before;
+  CHECK(queue.memory() > cost / 2);
+  CHECK(queue.memory() < cost * 2);
+  queue.drop(1);
+  queue.drop(2);
+  queue.drop(3);
+  CHECK(queue.memory() < cost * 2 / 3);
+  drain(queue);
+  CHECK(queue.memory() == 0);
+  CHECK(queue.bytes() == 0);
 }

@@ -43,6 +43,16 @@ inline std::vector<Sample> all() {
   ExecRequest least_exec;
   least_exec.argv = {"/bin/true"};
 
+  ExecRequest terminal;
+  terminal.argv = {"/bin/bash"};
+  terminal.stdin_open = true;
+  terminal.tty = true;
+  terminal.cols = 1000;
+  terminal.rows = 24;
+  ResizeMessage resize;
+  resize.cols = 132;
+  resize.rows = 1;
+
   StartedMessage started;
   started.pid = 4242;
 
@@ -105,7 +115,7 @@ inline std::vector<Sample> all() {
           sample("started", started),     sample("exec_exit", exit),    sample("exec_exit_killed", killed),
           sample("file_request", file),   sample("file_info", info),    sample("file_info_missing", missing),
           sample("error", error),         sample("progress", progress), sample("start", start),
-          sample("record", record)};
+          sample("record", record),       sample("exec_tty", terminal), sample("resize", resize)};
 }
 
 }  // namespace orkestr::wire::samples

@@ -9,7 +9,14 @@
 """
 
 from . import errors
-from ._core import __version__
+
+try:
+    from ._core import __version__
+except ImportError as error:
+    # Of what the package needs and does not carry, these are what a machine may lack; QEMU is for the first create to miss.
+    if "libarchive.so" in str(error) or "libnettle.so" in str(error):
+        raise ImportError(f"{error}. Run: apt-get install libarchive13 libnettle8") from None
+    raise
 from .client import OrkestrClient, get_default_client, set_default_client
 from .errors import (
     APIError,
@@ -40,15 +47,18 @@ from .errors import (
     VmError,
     VolumeInUse,
 )
+from .events import Event
 from .files import FileEntry, FileStat, FileWriter
 from .process import ExecChunk, ExecResult, ExecStream
 from .sandbox import Sandbox
+from .template import Template, TemplateInfo, TemplatePart, TemplateProgress
 
 # Not ConnectionError: `from orkestr import *` must not replace the built-in one.
 __all__ = [
     "APIError",
     "AuthError",
     "Cancelled",
+    "Event",
     "ExecChunk",
     "ExecKilled",
     "ExecResult",
@@ -76,8 +86,12 @@ __all__ = [
     "SandboxNotReady",
     "SnapshotCapReached",
     "SnapshotIncompatible",
+    "Template",
     "TemplateBuildError",
+    "TemplateInfo",
     "TemplateNotFound",
+    "TemplatePart",
+    "TemplateProgress",
     "VmError",
     "VolumeInUse",
     "__version__",

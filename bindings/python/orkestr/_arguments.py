@@ -67,6 +67,17 @@ def content(name: str, value: object) -> Any:
     return bytes_like(name, value, "str or bytes")
 
 
+def is_iterable_of_pieces(value: object) -> bool:
+    """True for what is gone through piece by piece, not for one piece (bytes, text, a buffer)."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        return False
+    try:
+        memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        return True
+    return False
+
+
 def bytes_like(name: str, value: object, allowed: str = "bytes") -> Any:
     """Bytes, bytearray, memoryview, array: without a copy where the memory is contiguous."""
     if isinstance(value, bytes):

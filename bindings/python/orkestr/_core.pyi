@@ -1,6 +1,6 @@
 """The native half. Strings for a guest are bytes, times are microseconds since the epoch."""
 
-from typing import Any, Sequence, TypedDict
+from typing import Any, Callable, Sequence, TypedDict
 
 __version__: str
 
@@ -10,7 +10,9 @@ class SandboxRecord(TypedDict):
     template: str
     network: str
     cpu: float
+    cpu_reason: str
     memory_mb: int
+    disk_mb: int
     region: str
     created_at: int
     expires_at: int
@@ -39,6 +41,16 @@ class ExecRecord(TypedDict):
     max_rss_kb: int
     network_denied: list[str]
 
+class EventRecord(TypedDict):
+    time: int
+    kind: str
+    outcome: str
+    command: str
+    path: str
+    exit_code: int | None
+    duration_ms: int | None
+    reason: str
+
 class FileRecord(TypedDict):
     name: str
     is_dir: bool
@@ -65,7 +77,9 @@ def set_default_client(client: Client) -> None: ...
 
 class Sandbox:
     @staticmethod
-    def create(arguments: dict[str, Any], client: Client | None) -> Sandbox: ...
+    def create(
+        arguments: dict[str, Any], on_progress: Callable[[dict[str, Any]], None], client: Client | None
+    ) -> Sandbox: ...
     @staticmethod
     def get(sandbox_id: bytes, client: Client | None) -> Sandbox: ...
     @staticmethod
@@ -74,12 +88,16 @@ class Sandbox:
     def resume(sandbox_id: bytes, client: Client | None) -> Sandbox: ...
     def info(self) -> SandboxRecord: ...
     def refresh(self) -> None: ...
+    def events(self, since: int | None) -> Sequence[EventRecord]: ...
     def run(self, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> ExecRecord: ...
     def pause(self) -> str: ...
     def terminate(self) -> None: ...
 
 class Output:
     def next(self) -> tuple[bool, bytes, int | None, int] | None: ...
+    def write(self, content: Any, timeout_ms: int) -> None: ...
+    def close_input(self) -> None: ...
+    def resize(self, cols: int, rows: int) -> None: ...
     def cancel(self) -> None: ...
     def close(self) -> None: ...
     @property
@@ -105,5 +123,38 @@ class Files:
     def read_stream(self, path: bytes) -> Reader: ...
     def write_stream(self, path: bytes, mode: int) -> Writer: ...
 
-def exec_stream(sandbox: Sandbox, command: bytes, arguments: dict[str, Any]) -> Output: ...
+def exec_stream(sandbox: Sandbox, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> Output: ...
 def files(sandbox: Sandbox) -> Files: ...
+
+class TemplateRecord(TypedDict):
+    name: str
+    description: str
+    built: bool
+    current: bool
+    build_id: str
+    directory: str
+    created_at: int
+    bytes: int
+    digest: str
+    image_sha256: str
+    recipe_sha256: str
+    kernel: str
+    parts: list[dict[str, Any]]
+
+class templates:
+    """A module."""
+
+    @staticmethod
+    def build(
+        name: bytes, force: bool, recipe: bytes, on_progress: Callable[[dict[str, Any]], None], client: Client | None
+    ) -> TemplateRecord: ...
+    @staticmethod
+    def prepare(
+        name: bytes, force: bool, recipe: bytes, on_progress: Callable[[dict[str, Any]], None], client: Client | None
+    ) -> TemplateRecord: ...
+    @staticmethod
+    def inspect(name: bytes, client: Client | None) -> TemplateRecord: ...
+    @staticmethod
+    def remove(name: bytes, client: Client | None) -> None: ...
+    @staticmethod
+    def list(client: Client | None) -> Sequence[TemplateRecord]: ...

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from . import _arguments as check
 from . import _core
 from .errors import OrkestrError
 
@@ -104,6 +105,11 @@ class ExecStream:
             for chunk in output:
                 print(chunk.data, end="")
 
+    Started with ``stdin=True`` or ``tty=True`` it is a conversation::
+
+        with sandbox.exec_stream(["python3", "-q"], tty=True) as python:
+            python.write("6 * 7\n")
+
     The last chunk has ``is_final``. Reading slowly slows the command down. Leaving the loop, the ``with`` block or
     :meth:`close` detaches: the command runs on until its own timeout and its further output is discarded.
     :meth:`cancel` and Ctrl-C end it with its whole process tree.
@@ -158,6 +164,26 @@ class ExecStream:
         self._ready.append(last)
         self._closed = True
         self._native.close()
+
+    def write(self, data: str | bytes, timeout_seconds: float | None = None) -> None:
+        """Gives all of ``data`` (text as UTF-8) to a command that was started with ``stdin=True`` or ``tty=True``.
+
+        Waits while the command does not read: ``timeout_seconds`` at most, else as long as it may run. Bytes for a
+        command that has closed its input or ended go nowhere. From any thread, beside the iteration.
+
+        Raises: :class:`ExecTimeout` when that time has passed, with some of it written; :class:`InvalidArgument`
+        without an open input, and after :meth:`close_input`.
+        """
+        timeout_ms = -1 if timeout_seconds is None else max(0, check.milliseconds("timeout_seconds", timeout_seconds))
+        self._native.write(check.content("data", data), timeout_ms)
+
+    def close_input(self) -> None:
+        """No more input: the command reads end of file, a terminal gets its end-of-file character. May be repeated."""
+        self._native.close_input()
+
+    def resize(self, cols: int, rows: int) -> None:
+        """The terminal's new size, 1 to 1000 each; the command gets SIGWINCH. Only with ``tty=True``."""
+        self._native.resize(check.integer("cols", cols), check.integer("rows", rows))
 
     @property
     def pid(self) -> int:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Literal, Mapping, Sequence, overload
 
 from . import _arguments as check
 from . import _core
+from ._collect import collect
 from .client import OrkestrClient, choose
 from .errors import NotSupported, OrkestrError
+from .events import Event, follow as follow_events, look, to_microseconds
 from .files import FileEntry, Files, FileStat, to_datetime
 from .process import ExecChunk, ExecResult, ExecStream
+from .template import OnProgress, Reporter
 
 __all__ = ["ExecChunk", "ExecResult", "ExecStream", "FileEntry", "FileStat", "Files", "Sandbox"]
+
+
+_List = list  # within the class that name is a method
 
 
 class Sandbox:
@@ -55,6 +61,7 @@ class Sandbox:
         size: str = "small",
         cpu: float | None = None,
         memory_mb: int | None = None,
+        disk_mb: int | None = None,
         network: str = "off",
         timeout_seconds: float = 600,
         on_timeout: str = "kill",
@@ -70,14 +77,18 @@ class Sandbox:
         client: OrkestrClient | None = None,
         max_retries: int = 5,
         retry_max_seconds: float = 60,
+        auto_build: bool = True,
+        on_progress: OnProgress | None = None,
     ) -> Sandbox:
         """Starts a sandbox and returns when it runs.
 
         Args:
             template: name of a template, ``"python-3.12-bare"``. Exactly one of this and ``snapshot``.
             size: ``"small"`` (1 vCPU, 1024 MiB), ``"medium"`` (2, 4096) or ``"large"`` (4, 8192).
-            cpu: vCPUs, 1 to 16; overrides ``size``.
+            cpu: CPUs, 0.1 to 16; overrides ``size``. The sandbox has as many vCPUs, rounded up; a fraction needs a cgroup
+                that is delegated to the caller, else it is rounded up too and :attr:`cpu_reason` says why.
             memory_mb: MiB, 256 to 65536; overrides ``size``.
+            disk_mb: MiB, 8192 (the default) to 131072; what is not written takes no space on the host.
             network: ``"off"``, ``"restricted"`` or ``"open"``; this version implements ``"off"`` locally.
             timeout_seconds: life span, 10 to 86400 locally; fractions are rounded up.
             on_timeout: ``"kill"`` or ``"pause"``.
@@ -90,8 +101,12 @@ class Sandbox:
             api_key: of the service; chooses the remote backend.
             client: chooses the backend, before everything else.
             max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
+            auto_build: build the template first when that was never done on this machine, which takes minutes and needs
+                root. False: :class:`TemplateNotFound`, with the command that builds it.
+            on_progress: of that build, called in this thread with a :class:`TemplateProgress`; None shows a bar where
+                stderr is a terminal.
 
-        Raises: :class:`InvalidArgument`, :class:`TemplateNotFound`, :class:`NotSupported`, :class:`VmError`,
+        Raises: :class:`InvalidArgument`, :class:`TemplateNotFound`, :class:`TemplateBuildError`, :class:`NotSupported`, :class:`VmError`,
         :class:`FleetFull`.
         """
         arguments: dict[str, Any] = {
@@ -99,6 +114,7 @@ class Sandbox:
             "size": check.text("size", size),
             "cpu": None if cpu is None else check.number("cpu", cpu),
             "memory_mb": None if memory_mb is None else check.integer("memory_mb", memory_mb),
+            "disk_mb": None if disk_mb is None else check.integer("disk_mb", disk_mb),
             "network": check.text("network", network),
             "timeout_seconds": check.seconds("timeout_seconds", timeout_seconds),
             "on_timeout": check.text("on_timeout", on_timeout),
@@ -112,9 +128,11 @@ class Sandbox:
             "snapshot": check.optional_text("snapshot", snapshot),
             "max_retries": check.integer("max_retries", max_retries),
             "retry_max_seconds": check.seconds("retry_max_seconds", retry_max_seconds),
+            "auto_build": check.flag("auto_build", auto_build),
         }
         chosen = choose(client, api_key)
-        return cls._of(_core.Sandbox.create(arguments, chosen), chosen)
+        with Reporter(on_progress) as reporter:
+            return cls._of(_core.Sandbox.create(arguments, reporter, chosen), chosen)
 
     @classmethod
     def get(cls, sandbox_id: str, *, api_key: str | None = None, client: OrkestrClient | None = None) -> Sandbox:
@@ -202,46 +220,84 @@ class Sandbox:
         self,
         command: str | Sequence[str],
         *,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | Iterable[bytes] | None = None,
         user: str | None = None,
         cwd: str = "/workspace",
         env: Mapping[str, str] | None = None,
         timeout_seconds: float = 60,
         max_output_bytes: int | None = None,
+        tty: bool = False,
+        cols: int = 80,
+        rows: int = 24,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
     ) -> ExecResult:
         """Runs a command with full control.
 
         Args:
             command: a list of arguments is run without a shell, ``command[0]`` looked up on the guest's PATH; a
                 string by ``/bin/bash -c``.
-            stdin: bytes, or text as UTF-8, for standard input; None: ``/dev/null``.
+            stdin: bytes, or text as UTF-8, for standard input, or an iterable of such pieces, which a thread of its own
+                goes through as fast as the command reads; None: ``/dev/null``.
             user: name or number in the guest; None: root.
             cwd, env, timeout_seconds: as for :meth:`exec`.
             max_output_bytes: how much of each stream is kept, 1 KiB to 1 GiB, 64 MiB by default: the first and the
                 last half. The true totals are in the result.
+            tty: a terminal of ``cols`` × ``rows`` for all three streams; all output is stdout. When ``stdin`` is used
+                up the end-of-file character is typed; to hold a conversation use :meth:`exec_stream`.
+            on_stdout, on_stderr: called in this thread with each piece of text as it comes. What they raise ends the
+                command and passes on.
 
-        Raises: as :meth:`exec`.
+        With ``tty``, a callback or an iterable the result does not say ``user_ms``, ``system_ms`` and ``max_rss_kb``.
+
+        Raises: as :meth:`exec`; what ``stdin`` raises.
         """
+        line = check.text("command", command) if isinstance(command, str) else check.texts("command", command)
         arguments = _exec_arguments(cwd, env, timeout_seconds)
-        arguments["stdin"] = None if stdin is None else check.content("stdin", stdin)
         arguments["user"] = check.optional_text("user", user)
         if max_output_bytes is not None:
             arguments["max_output_bytes"] = check.integer("max_output_bytes", max_output_bytes, low=0, high=2**62)
-        return self._run(
-            check.text("command", command) if isinstance(command, str) else check.texts("command", command), arguments
-        )
+        pieces = None
+        if stdin is not None and check.is_iterable_of_pieces(stdin):
+            pieces, stdin = iter(stdin), None
+        arguments["stdin"] = None if stdin is None else check.content("stdin", stdin)
+        if not check.flag("tty", tty) and pieces is None and on_stdout is None and on_stderr is None:
+            return self._run(line, arguments)
+        arguments.update(_terminal_arguments(tty, cols, rows), stdin_open=pieces is not None)
+        stream = ExecStream(_core.exec_stream(self._live(), line, arguments))
+        return collect(stream, pieces, tty, {"stdout": on_stdout, "stderr": on_stderr}, max_output_bytes)
 
     def exec_stream(
         self,
-        command: str,
+        command: str | Sequence[str],
         cwd: str = "/workspace",
         env: Mapping[str, str] | None = None,
         timeout_seconds: float = 60,
+        *,
+        stdin: bool | str | bytes | None = None,
+        user: str | None = None,
+        tty: bool = False,
+        cols: int = 80,
+        rows: int = 24,
     ) -> ExecStream:
-        """Like :meth:`exec`, with the output as it comes: an iterator of :class:`ExecChunk`, the last one final."""
-        return ExecStream(
-            _core.exec_stream(self._live(), check.text("command", command), _exec_arguments(cwd, env, timeout_seconds))
-        )
+        """Like :meth:`exec`, with the output as it comes: an iterator of :class:`ExecChunk`, the last one final.
+
+        Args:
+            command: a shell command line, or a list of arguments as for :meth:`run`.
+            stdin: True: stays open for :meth:`ExecStream.write`. Bytes or text: all that there is to read; at a
+                terminal what is typed first. None, False: ``/dev/null``.
+            user: as for :meth:`run`.
+            tty: a terminal of ``cols`` × ``rows`` (1 to 1000 each) for all three streams, open for
+                :meth:`ExecStream.write`. All output comes as stdout, ``TERM`` is ``xterm-256color`` unless ``env`` has it.
+        """
+        arguments = _exec_arguments(cwd, env, timeout_seconds) | _terminal_arguments(tty, cols, rows)
+        arguments["user"] = check.optional_text("user", user)
+        if stdin is None or isinstance(stdin, bool):
+            arguments["stdin_open"] = bool(stdin)
+        else:
+            arguments["stdin"] = check.content("stdin", stdin)
+        line = check.text("command", command) if isinstance(command, str) else check.texts("command", command)
+        return ExecStream(_core.exec_stream(self._live(), line, arguments))
 
     def _run(self, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> ExecResult:
         return ExecResult._from_native(self._live().run(command, arguments))
@@ -250,6 +306,28 @@ class Sandbox:
     def files(self) -> Files:
         """The sandbox's files."""
         return Files(_core.files(self._live()))
+
+    @overload
+    def events(self, *, since: datetime | None = None, follow: Literal[False] = False) -> _List[Event]: ...
+    @overload
+    def events(self, *, since: datetime | None = None, follow: Literal[True]) -> Iterator[Event]: ...
+    def events(self, *, since: datetime | None = None, follow: bool = False) -> _List[Event] | Iterator[Event]:
+        """What happened to the sandbox and in it, oldest first: a list, also of an ended sandbox.
+
+        Args:
+            since: only what is of this moment or later; timezone-aware.
+            follow: an iterator instead, which goes on until the sandbox has ended.
+
+        Raises: :class:`SandboxNotFound` when even its record is gone.
+        """
+        start = None if since is None else to_microseconds(since)
+        if check.flag("follow", follow):
+            return follow_events(self._live(), start, self._has_ended)
+        return look(self._live(), start)
+
+    def _has_ended(self) -> bool:
+        self.refresh()
+        return self.status in ("terminated", "failed")
 
     # Life.
 
@@ -308,13 +386,23 @@ class Sandbox:
 
     @property
     def cpu(self) -> float:
-        """vCPUs."""
+        """CPUs it may use; its vCPUs are this, rounded up."""
         return self._info()["cpu"]
+
+    @property
+    def cpu_reason(self) -> str | None:
+        """Why :attr:`cpu` is more than was asked for; ``None`` when it is not."""
+        return self._info()["cpu_reason"] or None
 
     @property
     def memory_mb(self) -> int:
         """MiB."""
         return self._info()["memory_mb"]
+
+    @property
+    def disk_mb(self) -> int | None:
+        """MiB of the sandbox's disk; ``None`` where the backend does not say."""
+        return self._info()["disk_mb"] or None
 
     @property
     def region(self) -> str | None:
@@ -411,6 +499,10 @@ class Sandbox:
         if self._native is None:
             self._native = _core.Sandbox.get(self.id.encode(), self._client)
         return self._native
+
+
+def _terminal_arguments(tty: bool, cols: int, rows: int) -> dict[str, Any]:
+    return {"tty": check.flag("tty", tty), "cols": check.integer("cols", cols), "rows": check.integer("rows", rows)}
 
 
 def _exec_arguments(cwd: str, env: Mapping[str, str] | None, timeout_seconds: float) -> dict[str, Any]:

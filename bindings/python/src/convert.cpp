@@ -8,18 +8,21 @@ namespace orkestr::python {
 
 namespace py = pybind11;
 
-namespace {
-
-using Map = std::map<std::string, std::string>;
-
-// Hosts, rules and console lines come from a guest: text for people, so damage is shown rather than raised.
 py::str to_text(std::string_view text) {
   PyObject* object = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
   if (object == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(object);
 }
 
-py::dict to_text(const Map& map) {
+std::int64_t to_microseconds(TimePoint time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+}
+
+namespace {
+
+using Map = std::map<std::string, std::string>;
+
+py::dict to_dict(const Map& map) {
   py::dict out;
   for (const auto& [key, value] : map) out[to_text(key)] = to_text(value);
   return out;
@@ -30,10 +33,6 @@ py::str to_name(std::string_view name) {
   PyObject* object = PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()), "surrogateescape");
   if (object == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(object);
-}
-
-std::int64_t to_microseconds(TimePoint time) {
-  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
 
 std::int64_t to_milliseconds(std::chrono::microseconds duration) {
@@ -96,11 +95,13 @@ py::dict to_python(const SandboxInfo& info) {
   out["template"] = to_text(info.template_name);
   out["network"] = to_text(to_string(info.network));
   out["cpu"] = info.cpu;
+  out["cpu_reason"] = to_text(info.cpu_reason);
+  out["disk_mb"] = info.disk_mb;
   out["memory_mb"] = info.memory_mb;
   out["region"] = to_text(info.region);
   out["created_at"] = to_microseconds(info.created_at);
   out["expires_at"] = to_microseconds(info.expires_at);
-  out["metadata"] = to_text(info.metadata);
+  out["metadata"] = to_dict(info.metadata);
   out["on_timeout"] = to_text(to_string(info.on_timeout));
   out["auto_resume"] = info.auto_resume;
   out["volume"] = to_text(info.volume);
@@ -152,6 +153,19 @@ py::dict to_python(const FileStat& stat) {
   return out;
 }
 
+py::dict to_python(const Event& event) {
+  py::dict out;
+  out["time"] = to_microseconds(event.time);
+  out["kind"] = to_text(event.kind);
+  out["outcome"] = to_text(event.outcome);
+  out["command"] = to_text(event.command);
+  out["path"] = to_text(event.path);
+  out["exit_code"] = event.exit_code;
+  out["duration_ms"] = event.duration_ms;
+  out["reason"] = to_text(event.reason);
+  return out;
+}
+
 py::tuple to_python(const ExecChunk& chunk) {
   return py::make_tuple(chunk.stream == OutputStream::standard_output, to_bytes(chunk.data), chunk.exit_code,
                         to_milliseconds(chunk.duration));
@@ -162,6 +176,7 @@ CreateOptions create_options(const py::dict& arguments) {
   set(options.template_name, arguments, "template");
   set_parsed(options.size, arguments, "size", parse_size);
   set(options.cpu, arguments, "cpu");
+  set(options.disk_mb, arguments, "disk_mb");
   set(options.memory_mb, arguments, "memory_mb");
   set_parsed(options.network, arguments, "network", parse_network);
   set_duration(options.timeout, arguments, "timeout_seconds");
@@ -176,6 +191,7 @@ CreateOptions create_options(const py::dict& arguments) {
   set(options.snapshot, arguments, "snapshot");
   set(options.max_retries, arguments, "max_retries");
   set_duration(options.retry_max, arguments, "retry_max_seconds");
+  set(options.auto_build, arguments, "auto_build");
   return options;
 }
 
@@ -202,6 +218,10 @@ ExecOptions exec_options(const py::dict& arguments) {
     options.stdin_data.emplace(BytesView(arguments["stdin"]).get());
   }
   set(options.max_output_bytes, arguments, "max_output_bytes");
+  set(options.stdin_open, arguments, "stdin_open");
+  set(options.tty, arguments, "tty");
+  set(options.cols, arguments, "cols");
+  set(options.rows, arguments, "rows");
   return options;
 }
 

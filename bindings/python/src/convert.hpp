@@ -22,10 +22,14 @@ pybind11::dict to_python(const SandboxInfo& info);
 pybind11::dict to_python(const ExecResult& result);
 pybind11::dict to_python(const FileEntry& entry);
 pybind11::dict to_python(const FileStat& stat);
+pybind11::dict to_python(const Event& event);
 // (is_stdout, data, exit_code or None, duration_ms)
 pybind11::tuple to_python(const ExecChunk& chunk);
 
 pybind11::bytes to_bytes(std::string_view data);
+// Hosts, rules and console lines come from a guest: text for people, so damage is shown rather than raised.
+pybind11::str to_text(std::string_view text);
+std::int64_t to_microseconds(TimePoint time);
 
 // Keyword arguments as options. Names are those of the public Python functions.
 CreateOptions create_options(const pybind11::dict& arguments);
@@ -53,5 +57,6 @@ class BytesView {
 // Adds the classes to the module.
 void bind_sandbox(pybind11::module_& module);
 void bind_streams(pybind11::module_& module);
+void bind_templates(pybind11::module_& module);
 
 }  // namespace orkestr::python

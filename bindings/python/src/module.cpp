@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "convert.hpp"
+#include "progress.hpp"
 #include "wait.hpp"
 
 namespace orkestr::python {
@@ -31,12 +32,14 @@ void end_late_sandbox(Operation<Sandbox>& operation) {
   if (late.ok()) (void)late->terminate_async().wait(kGrace);
 }
 
-Sandbox create(const py::dict& arguments, const std::optional<Client>& client) {
+Sandbox create(const py::dict& arguments, const py::object& on_progress, const std::optional<Client>& client) {
   CreateOptions options = create_options(arguments);
+  auto relay = std::make_shared<ProgressRelay>();
+  options.on_progress = ProgressRelay::callback(relay);
   auto operation = without_gil([&] { return Sandbox::create_async(std::move(options), client); });
   std::optional<Result<Sandbox>> created;
   try {
-    created.emplace(await(operation));
+    created.emplace(await(operation, OnInterrupt::cancel, [&] { relay->deliver(on_progress); }));
   } catch (py::error_already_set&) {
     without_gil([&] {
       end_late_sandbox(operation);
@@ -52,6 +55,14 @@ py::list list(const py::dict& arguments, const std::optional<Client>& client) {
   py::list out;
   for (const SandboxInfo& info : finish([&] { return Sandbox::list_async(std::move(options), client); }))
     out.append(to_python(info));
+  return out;
+}
+
+py::list events(const Sandbox& sandbox, std::optional<std::int64_t> since) {
+  EventOptions options;
+  if (since) options.since = TimePoint(std::chrono::microseconds(*since));
+  py::list out;
+  for (const Event& event : finish([&] { return sandbox.events_async(options); })) out.append(to_python(event));
   return out;
 }
 
@@ -83,7 +94,7 @@ void bind_sandbox(py::module_& module) {
   module.def("set_default_client", [](const Client& client) { set_default_client(client); });
 
   py::class_<Sandbox>(module, "Sandbox", py::release_gil_before_calling_cpp_dtor())
-      .def_static("create", create, py::arg("arguments"), py::arg("client"))
+      .def_static("create", create, py::arg("arguments"), py::arg("on_progress"), py::arg("client"))
       .def_static(
           "get",
           [](const std::string& id, const std::optional<Client>& client) {
@@ -99,6 +110,7 @@ void bind_sandbox(py::module_& module) {
           py::arg("sandbox_id"), py::arg("client"))
       .def("info", [](const Sandbox& sandbox) { return to_python(sandbox.info()); })
       .def("refresh", [](const Sandbox& sandbox) { finish([&] { return sandbox.refresh_async(); }); })
+      .def("events", events, py::arg("since"))
       .def("run", run, py::arg("command"), py::arg("arguments"))
       .def("pause", [](const Sandbox& sandbox) { return take(without_gil([&] { return sandbox.pause(); })); })
       .def("terminate",
@@ -112,4 +124,5 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = orkestr::version();
   orkestr::python::bind_sandbox(module);
   orkestr::python::bind_streams(module);
+  orkestr::python::bind_templates(module);
 }

@@ -59,9 +59,11 @@ class Shared {
 
 Error closed_error(const char* what) { return {ErrorCode::not_ready, std::string(what) + " is closed; open it again"}; }
 
-class Output : public Shared<ExecStream> {
+// Reading has one mutex and writing another, so that neither waits for the other; the rest of ExecStream needs none. Its
+// close() ends nothing that another thread could be using: it stays until Python lets go of this.
+class Output {
  public:
-  using Shared::Shared;
+  explicit Output(ExecStream stream) : stream_(std::move(stream)) {}
   using Next = Result<std::optional<ExecChunk>>;
 
   // The next chunk as a tuple; None at the end and after close().
@@ -82,24 +84,68 @@ class Output : public Shared<ExecStream> {
     }
   }
 
-  void cancel() {
-    with(
-        [](ExecStream& stream) {
-          stream.cancel();
-          return true;
-        },
-        true);
+  // All of it; `timeout_ms` < 0: as long as the command may run.
+  void write(const py::object& content, std::int64_t timeout_ms) {
+    const BytesView view(content);
+    const auto start = std::chrono::steady_clock::now();
+    std::string_view rest = view.get();
+    do {
+      const std::size_t taken = take(without_gil([&] {
+        const auto lock = exclusive(writing_);
+        return stream_.write_some(rest, kSlice);
+      }));
+      rest.remove_prefix(taken);
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      const auto waited = std::chrono::steady_clock::now() - start;
+      if (!rest.empty() && timeout_ms >= 0 && waited >= std::chrono::milliseconds{timeout_ms}) {
+        const std::size_t all = view.get().size();
+        raise_error(Error(ErrorCode::exec_timeout,
+                          "write: within " + std::to_string(timeout_ms) + " ms the command took " +
+                              std::to_string(all - rest.size()) + " of " + std::to_string(all) +
+                              " bytes; it still runs. Read its output beside writing, wait longer, or cancel it"));
+      }
+    } while (!rest.empty());
   }
-
+  void close_input() {
+    without_gil([this] {
+      stream_.close_input();
+      return true;
+    });
+  }
+  void resize(int cols, int rows) {
+    take(without_gil([&] { return stream_.resize(cols, rows); }));
+  }
+  void cancel() {
+    without_gil([this] {
+      stream_.cancel();
+      return true;
+    });
+  }
+  void close() {
+    without_gil([this] {
+      const auto lock = exclusive(reading_);
+      stream_.close();
+      return true;
+    });
+  }
   std::int64_t pid() {
-    return with([](ExecStream& stream) { return stream.pid(); }, std::int64_t{0});
+    return without_gil([this] { return stream_.pid(); });
   }
 
  private:
   // Without the GIL.
   Next slice() {
-    return with_lock([](ExecStream& stream) { return stream.next(kSlice); }, Next(std::nullopt));
+    const auto lock = exclusive(reading_);
+    return stream_.next(kSlice);
   }
+  // As in Shared.
+  std::unique_lock<std::mutex> exclusive(std::mutex& mutex) {
+    return getpid() == owner_ ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
+  }
+
+  const pid_t owner_ = getpid();
+  std::mutex reading_, writing_;
+  ExecStream stream_;
 };
 
 class Reader : public Shared<FileReader> {
@@ -149,7 +195,10 @@ void bind_streams(py::module_& module) {
   py::class_<Output>(module, "Output", py::release_gil_before_calling_cpp_dtor())
       .def("next", &Output::next)
       .def("cancel", &Output::cancel)
-      .def("close", &Output::drop)
+      .def("close", &Output::close)
+      .def("write", &Output::write, py::arg("content"), py::arg("timeout_ms"))
+      .def("close_input", &Output::close_input)
+      .def("resize", &Output::resize, py::arg("cols"), py::arg("rows"))
       .def_property_readonly("pid", &Output::pid);
   py::class_<Reader>(module, "Reader", py::release_gil_before_calling_cpp_dtor())
       .def("read", &Reader::read, py::arg("max_bytes"))
@@ -182,10 +231,15 @@ void bind_streams(py::module_& module) {
         return std::make_unique<Writer>(take(without_gil([&] { return files.write_stream(path, mode); })));
       });
 
-  module.def("exec_stream", [](const Sandbox& sandbox, const std::string& command, const py::dict& arguments) {
+  module.def("exec_stream", [](const Sandbox& sandbox, const py::object& command, const py::dict& arguments) {
     ExecOptions options = exec_options(arguments);
-    return std::make_unique<Output>(
-        take(without_gil([&] { return sandbox.exec_stream(command, std::move(options)); })));
+    const bool plain = py::isinstance<py::list>(command);
+    auto argv = plain ? command.cast<std::vector<std::string>>() : std::vector<std::string>();
+    const auto line = plain ? std::string() : command.cast<std::string>();
+    return std::make_unique<Output>(take(without_gil([&] {
+      return plain ? sandbox.run_stream(std::move(argv), std::move(options))
+                   : sandbox.exec_stream(line, std::move(options));
+    })));
   });
   module.def("files", [](const Sandbox& sandbox) { return sandbox.files(); });
 }

@@ -63,16 +63,28 @@ template <class Step>
 // What an interrupted wait does to its operation.
 enum class OnInterrupt { cancel, let_finish };
 
-template <class T>
-Result<T> await(Operation<T>& operation, OnInterrupt on_interrupt = OnInterrupt::cancel) {
+// `each_slice` is called with the GIL, every kSlice and at the end; what it raises ends the wait as a signal does.
+template <class T, class EachSlice>
+Result<T> await(Operation<T>& operation, OnInterrupt on_interrupt, EachSlice each_slice) {
   const auto step = [&operation] { return operation.wait(kSlice); };
-  while (!without_gil(step)) {
-    if (PyErr_CheckSignals() == 0) continue;
-    pybind11::error_already_set interrupt;  // takes the pending exception
-    if (on_interrupt == OnInterrupt::cancel) operation.cancel();
-    settle(std::move(interrupt), step);
+  bool done = false;
+  while (!done) {
+    done = without_gil(step);
+    try {
+      if (!done && PyErr_CheckSignals() != 0) throw pybind11::error_already_set();  // takes the pending exception
+      each_slice();
+    } catch (pybind11::error_already_set& interrupt) {
+      if (done) throw;
+      if (on_interrupt == OnInterrupt::cancel) operation.cancel();
+      settle(std::move(interrupt), step);
+    }
   }
   return operation.get();
+}
+
+template <class T>
+Result<T> await(Operation<T>& operation, OnInterrupt on_interrupt = OnInterrupt::cancel) {
+  return await(operation, on_interrupt, [] {});
 }
 
 // `result`'s value, or its error as the Python exception that belongs to it.

@@ -1,0 +1,173 @@
+"""Help, wrong arguments, completion: what needs no virtual machine."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from conftest import PROGRAM
+
+COMMANDS = [
+    ["run"], ["create"], ["exec"], ["shell"], ["ls"], ["rm"], ["cp"], ["inspect"], ["events"], ["gc"], ["doctor"],
+    ["version"], ["completion"], ["template"], ["template", "list"], ["template", "build"], ["template", "prepare"],
+    ["template", "inspect"], ["template", "remove"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_says_what_it_does_with_an_example(empty, command):
+    text = empty.ok(*command, "--help")
+    assert "Usage:" in text and "--help" in text
+    example = text.split("Example:\n")[1].strip().splitlines()
+    assert len(example) == 1 and " ".join(["orkestr", *command]) in example[0]
+
+
+def test_the_list_of_commands_is_complete(empty):
+    text = empty.ok("--help")
+    listed = {line.split()[0] for line in text.split("Subcommands:")[1].splitlines() if line.startswith("  ") and line[2] != " "}
+    assert listed >= {command[0] for command in COMMANDS}
+    assert {line.split("\t")[0] for line in empty.ok("__complete", "").splitlines()} == {command[0] for command in COMMANDS}
+    assert "124" in text and "125" in text
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ([], "subcommand is required"),
+        (["exce"], "did you mean exec?"),
+        (["frobnicate"], "there is no command 'frobnicate'"),
+        (["ls", "--jsno"], "did you mean --json?"),
+        (["template", "biuld"], "did you mean build?"),
+        (["run"], "template is required"),
+        (["run", "python-3.12-bare"], "-- COMMAND"),
+        (["run", "python-3.12-bare", "--"], "-- COMMAND"),
+        (["run", "pyton-3.12-bare", "--", "true"], "Did you mean python-3.12-bare?"),
+        (["run", "python-3.12-bare", "--size", "huge", "--", "true"], "small, medium"),
+        (["run", "python-3.12-bare", "--env", "novalue", "--", "true"], "NAME=VALUE"),
+        (["create", "python-3.12-bare", "--timeout", "3"], "3"),
+        (["create", "python-3.12-bare", "--memory-mb", "soon"], "soon"),
+        (["exec", "sbx_01K", "--", "true"], "no sandbox whose id begins with 'sbx_01K'"),
+        (["exec", "sbx_00000000000000000000000000", "--", "true"], "sbx_00000000000000000000000000"),
+        (["inspect", "nobody"], "nobody"),
+        (["events", "nobody"], "nobody"),
+        (["rm"], "--all"),
+        (["rm", "nobody"], "nobody"),
+        (["ls", "--status", "asleep"], "asleep"),
+        (["cp", "a", "b"], "neither"),
+        (["cp", "sbx_1:/a", "sbx_2:/b"], "both"),
+        (["cp", "a", "sbx_1:b"], "absolute"),
+        (["template", "inspect", "nothing-like-it"], "nothing-like-it"),
+        (["completion", "csh"], "csh"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_named_and_exits_2(empty, arguments, expected):
+    done = empty(*arguments)
+    assert (done.returncode, done.stdout) == (2, b""), done.stderr
+    assert expected in done.stderr.decode()
+
+
+def test_version(empty):
+    version = empty.json("version")
+    assert empty.ok("version").startswith(f"orkestr {version['version']} ")
+    assert empty.ok("--version").strip() == version["version"]
+    assert version["stamp"] == f"{version['version']}/wire{version['wire']}"
+
+
+def test_a_script_is_there_for_each_shell(empty):
+    for shell in ("bash", "zsh", "fish"):
+        assert "orkestr __complete" in empty.ok("completion", shell)
+
+
+def test_bash_completes(empty):
+    script = (
+        'source <("$0" completion bash); orkestr() { command "$PROGRAM" "$@"; }; PROGRAM=$0;'
+        'COMP_WORDS=(orkestr "${@:1}"); COMP_CWORD=$(($# )); _orkestr; echo "${COMPREPLY[*]}"'
+    )
+
+    def complete(*words: str) -> list[str]:
+        done = subprocess.run(["bash", "-c", script, PROGRAM, *words], capture_output=True, env=empty.environment, text=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("ex") == ["exec"]
+    assert complete("template", "b") == ["build"]
+    assert "python-3.12-bare" in complete("run", "py")
+    assert complete("run", "python-3.12-bare", "--size", "") == ["small", "medium", "large"]
+    assert complete("ls", "--j") == ["--json"]
+    assert complete("exec", "x", "--", "l") == []
+    assert complete("completion", "") == ["bash", "zsh", "fish"]
+
+
+def test_no_colour_where_there_is_no_terminal(empty):
+    assert "\x1b" not in empty.ok("ls") + empty.ok("template", "list")
+
+
+def test_empty_lists(empty):
+    assert empty.json("ls") == []
+    assert empty.ok("ls").startswith("ID ")
+    assert empty.json("gc") == {"reaped": [], "forgotten": [], "removed": [], "bytes": 0, "skipped": ""}
+    assert empty.ok("rm", "--all", "--yes") == ""
+
+
+def dead_sandbox(empty, name: str) -> None:
+    directory = empty.home / "state" / "sandboxes" / name
+    directory.mkdir(mode=0o700)
+    (directory / "lock").write_bytes(b"")
+    (directory / "disk").write_bytes(b"x" * 100_000)
+    record = {"format": 1, "id": name, "status": "running", "template": "python-3.12-bare", "created_at_ms": 1}
+    (directory / "record.json").write_text(json.dumps(record))
+
+
+def test_gc_removes_what_is_dead_and_unused(empty):
+    empty.ok("ls")  # makes the directories
+    dead = "sbx_01K00000000000000000000000"
+    dead_sandbox(empty, dead)
+    cache = empty.home / "cache"
+    staging = cache / "templates" / "mine" / ".staging-01K00000000000000000000000"
+    old = cache / "templates" / "mine" / "oldbuild"
+    current = cache / "templates" / "mine" / "newbuild"
+    kernel = cache / "kernels" / "6.1.0"
+    for directory in (staging, old, current, kernel):
+        directory.mkdir(parents=True)
+        (directory / "file").write_bytes(b"x" * 50_000)
+    (current / "template.json").write_text('{"kernel_version":"6.1.0"}')
+    (cache / "templates" / "mine" / "current").write_text("newbuild\n")
+    for directory in (old, current, kernel):
+        os.utime(directory, (1, 1))
+    report = {finding["check"]: finding for finding in json.loads(empty("doctor", "--json").stdout)["findings"]}
+    assert report["leftovers"]["level"] == "warning" and report["leftovers"]["remedy"] == "orkestr gc"
+
+    done = empty.json("gc")
+    assert done["reaped"] == [dead]
+    assert sorted(done["removed"]) == sorted([str(staging), str(old)])
+    assert done["bytes"] > 150_000
+    assert current.exists() and kernel.exists() and not staging.exists() and not old.exists()
+    assert empty.json("gc")["removed"] == []
+
+
+def test_doctor_without_qemu(empty):
+    done = subprocess.run([PROGRAM, "doctor", "--json"], capture_output=True, env={**empty.environment, "PATH": ""})
+    report = json.loads(done.stdout)
+    assert done.returncode == 1 and report["worst"] == "problem"
+    qemu = [finding for finding in report["findings"] if finding["check"] == "qemu"]
+    assert [finding["level"] for finding in qemu] == ["problem"]
+    assert "apt-get install qemu-system-x86" in qemu[0]["remedy"]
+
+
+def test_doctor_fixes_modes_and_nothing_else(empty):
+    empty.ok("ls")
+    state = empty.home / "state"
+    state.chmod(0o777)
+    done = empty("doctor")
+    assert done.returncode == 1 and f"chmod 0700 {state}" in done.stdout.decode()
+    assert state.stat().st_mode & 0o777 == 0o777
+    report = json.loads(empty("doctor", "--fix", "--json").stdout)
+    assert [finding["check"] for finding in report["findings"] if finding["fixed"]] == ["state directory"]
+    assert report["worst"] != "problem"
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_doctor_looks_without_making_anything(empty):
+    empty("doctor")
+    assert not empty.home.exists()

@@ -1,0 +1,95 @@
+"""`./dev wheel`: what is in it, and that it works in a fresh environment that knows nothing of the checkout."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import zipfile
+
+from conftest import ROOT, SYSTEM_LIBRARIES, clean_environment, is_stripped, needed_libraries, run
+
+
+def package_of(venv: pathlib.Path) -> pathlib.Path:
+    found = run(venv / "bin" / "python", "-c", "import orkestr; print(orkestr.__path__[0])").strip()
+    assert found.startswith(str(venv)), "the package of the environment, not the one of the checkout"
+    return pathlib.Path(found)
+
+
+def test_content(wheel):
+    assert wheel.name.endswith("-linux_x86_64.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        modes = {info.filename: info.external_attr >> 16 for info in archive.infolist()}
+        metadata = archive.read("orkestr-0.7.0.dist-info/METADATA").decode()
+    files = {name for name in modes if not name.startswith("orkestr-0.7.0.dist-info/")}
+    sources = {f"orkestr/{path.name}" for path in (ROOT / "bindings/python/orkestr").iterdir() if path.is_file()}
+    assert {"orkestr/py.typed", "orkestr/_core.pyi", "orkestr/__main__.py"} <= sources
+    helpers = {"orkestr/libexec/orkestr/orkestr-supervisor", "orkestr/libexec/orkestr/orkestr-agent"}
+    programs = {"orkestr/bin/orkestr"} | helpers
+    native = {name for name in files if name.startswith("orkestr/_core.")} - sources
+    assert len(native) == 1
+    assert files == sources | programs | native | {"orkestr/lib/libsandbox.so.0.7"}
+    assert all(modes[program] & stat.S_IXUSR for program in programs)
+    wanted = ["Name: orkestr", "Version: 0.7.0", "License-Expression: Apache-2.0", "Requires-Python: >=3.10"]
+    assert [line for line in wanted if line not in metadata.splitlines()] == []
+    assert "Requires-Dist" not in metadata
+
+
+def test_binaries(venv):
+    package = package_of(venv)
+    programs = [package / "bin" / "orkestr", *(package / "libexec" / "orkestr").iterdir()]
+    assert len(programs) == 3
+    for file in (package / "lib" / "libsandbox.so.0.7", *package.glob("_core*.so"), *programs):
+        assert needed_libraries(file) <= SYSTEM_LIBRARIES | {"libsandbox.so.0.7"}, file
+        assert is_stripped(file), file
+    resolved = run("ldd", *package.glob("_core*.so"))
+    assert f"=> {package}/lib/libsandbox.so.0.7" in resolved
+    assert "not found" not in resolved
+
+
+def test_quickstart(venv, tmp_path):
+    # A copy, so that the script's own directory is not the checkout's.
+    script = tmp_path / "quickstart.py"
+    script.write_text((ROOT / "examples" / "quickstart.py").read_text())
+    assert "499999500000" in run(venv / "bin" / "python", script)
+
+
+def test_command_line(venv):
+    assert "0.7.0" in run(venv / "bin" / "orkestr", "version")
+    assert "0.7.0" in run(venv / "bin" / "python", "-m", "orkestr", "version")
+    assert "python-3.12-bare" in run(venv / "bin" / "orkestr", "template", "list")
+    run(venv / "bin" / "orkestr", "no-such-command", fails=True)
+
+
+def test_command_line_without_a_reader(venv):
+    """`orkestr template list | head -1`: what Python ignores must not stay ignored in the program it becomes."""
+
+    def ends(program: pathlib.Path) -> tuple[int, bytes]:
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [program, "template", "list"]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=clean_environment(), timeout=60)
+        os.close(writer)
+        return done.returncode, done.stderr
+
+    assert ends(venv / "bin" / "orkestr") == ends(package_of(venv) / "bin" / "orkestr") == (-signal.SIGPIPE, b"")
+
+
+def test_missing_system_library(venv, tmp_path):
+    package = pathlib.Path(shutil.copytree(package_of(venv), tmp_path / "orkestr"))
+    library = package / "lib" / "libsandbox.so.0.7"
+    library.write_bytes(library.read_bytes().replace(b"libarchive.so.13", b"libarchive.so.99"))
+    said = run(venv / "bin" / "python", "-c", "import orkestr", fails=True, PYTHONPATH=str(tmp_path))
+    assert "ImportError: libarchive.so.99: cannot open shared object file" in said
+    assert said.rstrip().endswith("Run: apt-get install libarchive13 libnettle8")
+
+
+def test_uninstall(venv, wheel):
+    python = venv / "bin" / "python"
+    package = package_of(venv)
+    run(python, "-m", "pip", "uninstall", "--yes", "orkestr")
+    assert not package.exists()
+    run(python, "-m", "pip", "install", "--no-index", wheel)
