@@ -126,7 +126,7 @@ std::optional<std::int64_t> parse_iso8601_utc(std::string_view text) {
     for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) ms += scale * (*rest - '0');
   }
   if (*rest == 'Z') ++rest;
-  if (*rest != '\0' || copy.size() != text.size()) return std::nullopt;
+  if (rest != copy.c_str() + text.size()) return std::nullopt;
   return std::int64_t{::timegm(&parts)} * 1000 + ms;
 }
 

@@ -61,7 +61,8 @@ Error left_out_of_bounds(std::string_view what) { return Error(ErrorCode::not_pe
 class NewFile {
  public:
   static Result<NewFile> create(const std::string& path) {
-    std::string part = fmt::format("{}.part-{}", path, ::getpid());
+    // A name of its own length, so that the longest name can be copied; one at a time.
+    std::string part = fmt::format("{}.orkestr-part-{}", path.substr(0, path.rfind('/') + 1), ::getpid());
     ORKESTR_TRY(auto fd, base::open_at(AT_FDCWD, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
     return NewFile(path, std::move(part), std::move(fd));
   }

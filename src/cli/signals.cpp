@@ -14,10 +14,13 @@ namespace orkestr::cli {
 Result<Signals> Signals::create() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH}) ::sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH}) {
+    // One that is ignored would come through here all the same: blocking goes before ignoring.
+    struct sigaction now {};
+    const bool ignored = ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+    if (!ignored) ::sigaddset(&set, signal);
+  }
   if (const int err = ::pthread_sigmask(SIG_BLOCK, &set, nullptr); err != 0) return base::errno_error("sigmask", err);
-  // A shell's `&` starts programs with SIGINT ignored, and an ignored signal never becomes pending.
-  std::signal(SIGINT, SIG_DFL);
   std::signal(SIGPIPE, SIG_IGN);
   base::UniqueFd fd(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
   if (!fd) return base::errno_error("signalfd", errno);

@@ -12,7 +12,7 @@ namespace orkestr::cli {
 
 // From its creation on SIGINT, SIGTERM, SIGHUP and SIGWINCH wait here instead of acting, and SIGPIPE is an error of
 // write(2). Create it on the main thread before any other thread starts, so that they inherit the mask; it is not
-// undone.
+// undone. What was ignored when the program started (by nohup, by a script's `&`) stays ignored.
 class Signals {
  public:
   static Result<Signals> create();

@@ -93,6 +93,7 @@ struct Exec::Wiring {
     base::UniqueFd input, output, error_output;
   };
   Ends ours, theirs;
+  base::UniqueFd terminal;  // ours, for the size
 };
 
 // Non-blocking on our side only: the flag belongs to the open file, and each end of a pipe is one of its own.
@@ -112,8 +113,10 @@ Result<Exec::Wiring> Exec::make_pipes() const {
 Result<Exec::Wiring> Exec::make_terminal(std::optional<uid_t> owner) const {
   ORKESTR_TRY(Terminal terminal, open_terminal(request_.cols, request_.rows, owner));
   Wiring wiring;
-  wiring.ours.input.reset(::fcntl(terminal.master.get(), F_DUPFD_CLOEXEC, 3));
-  if (!wiring.ours.input) return base::errno_error("duplicate a terminal's descriptor", errno);
+  for (base::UniqueFd* copy : {&wiring.ours.input, &wiring.terminal}) {
+    copy->reset(::fcntl(terminal.master.get(), F_DUPFD_CLOEXEC, 3));
+    if (!*copy) return base::errno_error("duplicate a terminal's descriptor", errno);
+  }
   wiring.ours.output = std::move(terminal.master);
   wiring.theirs.output = std::move(terminal.slave);
   return wiring;
@@ -150,6 +153,7 @@ Result<void> Exec::spawn() {
   ORKESTR_CHECK(output_.open(std::move(wiring.ours.output), kind, wake_));
   if (wiring.ours.error_output) ORKESTR_CHECK(error_output_.open(std::move(wiring.ours.error_output), kind, wake_));
   if (wiring.ours.input) ORKESTR_CHECK(input_.open(std::move(wiring.ours.input), kind));
+  terminal_ = std::move(wiring.terminal);
   ORKESTR_TRY(pid_, launch(launch_request));
 
   tree_->set_leader(pid_);
@@ -170,6 +174,7 @@ void Exec::on_exit(int status, const rusage& usage) {
   exited_ = true;
   // Nobody that counts reads the terminal any more; its sender must not wait for that.
   if (request_.tty) input_.close();
+  terminal_.reset();
   exit_.duration_us = elapsed_us();
   exit_.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   exit_.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -247,7 +252,7 @@ bool Exec::on_input(std::string_view bytes, bool end) { return input_.write(byte
 
 bool Exec::resize(const wire::ResizeMessage& size) {
   if (!request_.tty) return false;
-  if (!output_.ended()) resize_terminal(output_.fd(), size.cols, size.rows);
+  if (terminal_) resize_terminal(terminal_.get(), size.cols, size.rows);
   return true;
 }
 

@@ -72,6 +72,9 @@ class Exec {
   Outlet outlet_;
   InputPipe input_;
   OutputPipe output_, error_output_;
+  // The master once more, until the leader has exited: it hangs the terminal up to close the last copy, and a leader
+  // that is just exiting would be reported as killed by SIGHUP.
+  base::UniqueFd terminal_;
   std::unique_ptr<ProcessTree> tree_;
   pid_t pid_ = -1;
   std::chrono::steady_clock::time_point started_at_;

@@ -33,7 +33,6 @@ class OutputPipe {
   // Nobody listens any more: all further bytes go nowhere.
   void detach();
   bool ended() const { return !pipe_; }
-  int fd() const { return pipe_.get(); }  // -1 once it has ended
   std::uint64_t bytes() const { return bytes_; }
 
  private:

@@ -59,8 +59,10 @@ Result<std::vector<std::string>> find_unused(const std::string& cache_dir) {
       }
       auto text = base::read_file(path + "/template.json");
       if (!text) continue;
-      ORKESTR_TRY(const auto json, base::JsonValue::parse(*text));
-      kernels_in_use.insert(json.string_or("kernel_version", ""));
+      const auto json = base::JsonValue::parse(*text);
+      // Which kernel it needs is unknown, so none may go.
+      if (!json) return json.error().with_context(path + "/template.json");
+      kernels_in_use.insert(json->string_or("kernel_version", ""));
     }
   }
   ORKESTR_TRY(const auto kernels, directories_in(cache_dir + "/kernels"));

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from typing import Iterator
 
 import pytest
@@ -60,16 +59,10 @@ class Cli:
     def json(self, *arguments: str):
         return json.loads(self.ok(*arguments, "--json"))
 
-    def start(self, *arguments: str, **options) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, nohup: bool = False, **options) -> subprocess.Popen[bytes]:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([PROGRAM, *arguments], env=self.environment, preexec_fn=default_signals, **options)
-
-
-def wait_until(condition, seconds: float = 20, step: float = 0.1):
-    end = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < end:
-        time.sleep(step)
-    return value
+        program = ["nohup", PROGRAM] if nohup else [PROGRAM]
+        return subprocess.Popen([*program, *arguments], env=self.environment, preexec_fn=default_signals, **options)
 
 
 @pytest.fixture(scope="session")

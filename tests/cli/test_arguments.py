@@ -155,6 +155,37 @@ def test_doctor_without_qemu(empty):
     assert "apt-get install qemu-system-x86" in qemu[0]["remedy"]
 
 
+def script(path, text: str) -> str:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def findings(empty, **environment: str) -> dict[str, dict]:
+    done = subprocess.run([PROGRAM, "doctor", "--json"], capture_output=True, env={**empty.environment, **environment})
+    assert done.returncode == 1, done.stderr
+    return {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_doctor_knows_an_old_qemu(empty, tmp_path):
+    old = script(tmp_path / "bin" / "qemu", "echo 'QEMU emulator version 6.2.0'")
+    qemu = findings(empty, ORKESTR_QEMU=old)["qemu"]
+    assert qemu["level"] == "problem" and "6.2.0" in qemu["message"] and "7.2" in qemu["message"]
+    without = script(tmp_path / "bin" / "qemu", "echo 'QEMU emulator version 10.0.1'")
+    qemu = findings(empty, ORKESTR_QEMU=without)["qemu"]
+    assert qemu["level"] == "problem" and "microvm" in qemu["message"]
+
+
+def test_doctor_knows_helpers_of_another_build(empty, tmp_path):
+    script(tmp_path / "libexec" / "orkestr-supervisor", """echo '{"stamp":"0.1.0/wire0"}'""")
+    script(tmp_path / "libexec" / "orkestr-agent", "")
+    helpers = findings(empty, ORKESTR_LIBEXEC=str(tmp_path / "libexec"))["helpers"]
+    assert helpers["level"] == "problem" and "0.1.0/wire0" in helpers["message"]
+    missing = findings(empty, ORKESTR_LIBEXEC=str(tmp_path))["helpers"]
+    assert missing["level"] == "problem" and str(tmp_path) in missing["message"]
+
+
 def test_doctor_fixes_modes_and_nothing_else(empty):
     empty.ok("ls")
     state = empty.home / "state"

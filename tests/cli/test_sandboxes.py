@@ -12,7 +12,7 @@ import termios
 import time
 
 import pytest
-from conftest import PROGRAM, TEMPLATE, wait_until
+from conftest import PROGRAM, TEMPLATE
 
 EVERY_BYTE = bytes(range(256)) * 1000
 
@@ -65,6 +65,13 @@ def test_run_ends_its_sandbox_when_it_is_ended(cli, number):
     assert process.wait(30) == 128 + number
     (ended,) = cli.json("ls", "-a", "--metadata", f"test={number}")
     assert ended["status"] == "terminated"
+
+
+def test_a_signal_that_was_ignored_stays_ignored(cli, sandbox):
+    process = cli.start("exec", sandbox, "--", "bash", "-c", "echo up; sleep 2; echo done", nohup=True)
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == b"done\n" and process.returncode == 0
 
 
 def test_keep_and_prefixes(cli):

@@ -26,7 +26,7 @@ def test_a_conversation_over_a_terminal(sandbox):
         read_until(python, "\n42\r\n")
         python.resize(132, 50)
         python.write(b"import os; print('now', os.get_terminal_size().columns)\n")
-        read_until(python, "now 132")
+        read_until(python, "now 132\r\n>>> ")
         python.close_input()
         assert [chunk.exit_code for chunk in python if chunk.is_final] == [0]
 
