@@ -11,12 +11,11 @@ pytestmark = pytest.mark.vm
 
 
 def read_until(stream, text, so_far=""):
-    for chunk in stream:
+    while text not in so_far:
+        chunk = next(stream)
         assert not chunk.is_final, so_far
         so_far += chunk.data
-        if text in so_far:
-            return so_far
-    raise AssertionError(so_far)
+    return so_far
 
 
 def test_a_conversation_over_a_terminal(sandbox):
@@ -26,7 +25,8 @@ def test_a_conversation_over_a_terminal(sandbox):
         read_until(python, "\n42\r\n")
         python.resize(132, 50)
         python.write(b"import os; print('now', os.get_terminal_size().columns)\n")
-        read_until(python, "now 132\r\n>>> ")
+        seen = read_until(python, "now 132")
+        read_until(python, ">>> ", seen[seen.rindex("now 132") :])
         python.close_input()
         assert [chunk.exit_code for chunk in python if chunk.is_final] == [0]
 
