@@ -116,17 +116,18 @@ std::string iso8601_utc(std::int64_t wall_ms) {
 }
 
 std::optional<std::int64_t> parse_iso8601_utc(std::string_view text) {
-  const std::string copy(text.substr(0, 64));
+  if (text.size() > 64) return std::nullopt;
+  const std::string copy(text);
   tm parts{};
   const char* rest = ::strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest == nullptr) return std::nullopt;
   std::int64_t ms = 0;
   if (*rest == '.') {
-    int scale = 100;
+    std::int64_t scale = 100;
     for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) ms += scale * (*rest - '0');
   }
   if (*rest == 'Z') ++rest;
-  if (rest != copy.c_str() + text.size()) return std::nullopt;
+  if (rest != copy.c_str() + copy.size()) return std::nullopt;
   return std::int64_t{::timegm(&parts)} * 1000 + ms;
 }
 

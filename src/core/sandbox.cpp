@@ -130,10 +130,10 @@ Operation<std::vector<Event>> Sandbox::events_async(EventOptions options) const 
   if (options.limit == 0) {
     return completed<Value>(Error(ErrorCode::invalid_argument, "limit is 0; it must be at least 1"));
   }
-  return core::submit<Value>([&](auto done) { return impl_->session->events(std::move(options), std::move(done)); });
+  return core::submit<Value>([&](auto done) { return impl_->session->events(options, std::move(done)); });
 }
 Result<std::vector<Event>> Sandbox::events(EventOptions options) const {
-  return events_async(std::move(options)).get();
+  return events_async(options).get();
 }
 
 Result<ExecStream> Sandbox::run_stream(std::vector<std::string> argv, ExecOptions options) const {

@@ -59,8 +59,8 @@ class Shared {
 
 Error closed_error(const char* what) { return {ErrorCode::not_ready, std::string(what) + " is closed; open it again"}; }
 
-// Reading has one mutex and writing another, so that neither waits for the other; the rest of ExecStream needs none. Its
-// close() ends nothing that another thread could be using: it stays until Python lets go of this.
+// Reading has one mutex and writing another, so that neither waits for the other; the rest of ExecStream needs none.
+// Its close() ends nothing that another thread could be using: it stays until Python lets go of this.
 class Output {
  public:
   explicit Output(ExecStream stream) : stream_(std::move(stream)) {}
