@@ -52,7 +52,7 @@ struct CreateOptions {
   // Name of a template ("python-3.12-bare"). Exactly one of this and `snapshot`.
   std::string template_name{};
   Size size = Size::small;
-  // CPUs, 0.1 to 16; overrides `size`. The sandbox has as many vCPUs, rounded up; the fraction is held by a cgroup of
+  // CPUs, 0.25 to 16; overrides `size`. The sandbox has as many vCPUs, rounded up; the fraction is held by a cgroup of
   // the host where one is delegated to the caller, else it is rounded up too, and SandboxInfo::cpu_reason says why.
   std::optional<double> cpu{};
   std::optional<int> memory_mb{};  // MiB, 256 to 65536; overrides `size`

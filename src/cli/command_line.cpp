@@ -42,7 +42,7 @@ void add_machine(CLI::App* app, MachineOptions& machine) {
       ->required();
   app->add_option("--size", machine.size, "small (1 CPU, 1024 MB), medium (2, 4096) or large (4, 8192)")
       ->capture_default_str();
-  app->add_option("--cpu", machine.cpu, "CPUs, 0.1 to 16, instead of the size's");
+  app->add_option("--cpu", machine.cpu, "CPUs, 0.25 to 16, instead of the size's");
   app->add_option("--memory-mb", machine.memory_mb, "memory in MiB, 256 to 65536, instead of the size's");
   app->add_option("--disk-mb", machine.disk_mb, "disk in MiB, 8192 to 131072; what is not written takes no space");
   app->add_option("--network", machine.network, "off, restricted or open; this version has off")->capture_default_str();

@@ -132,9 +132,7 @@ Operation<std::vector<Event>> Sandbox::events_async(EventOptions options) const 
   }
   return core::submit<Value>([&](auto done) { return impl_->session->events(options, std::move(done)); });
 }
-Result<std::vector<Event>> Sandbox::events(EventOptions options) const {
-  return events_async(options).get();
-}
+Result<std::vector<Event>> Sandbox::events(EventOptions options) const { return events_async(options).get(); }
 
 Result<ExecStream> Sandbox::run_stream(std::vector<std::string> argv, ExecOptions options) const {
   ORKESTR_CHECK(impl_->client->check_process());

@@ -105,8 +105,8 @@ bool is_template_name(std::string_view name) {
 }
 
 Result<void> check_machine(const CreateOptions& options) {
-  if (options.cpu && !(*options.cpu >= 0.1 && *options.cpu <= 16)) {
-    return invalid("cpu is {}; allowed are 0.1 to 16 CPUs", *options.cpu);
+  if (options.cpu && !(*options.cpu >= 0.25 && *options.cpu <= 16)) {
+    return invalid("cpu is {}; allowed are 0.25 to 16 CPUs", *options.cpu);
   }
   if (options.memory_mb && (*options.memory_mb < 256 || *options.memory_mb > 65536)) {
     return invalid("memory_mb is {}; allowed are 256 to 65536 MiB", *options.memory_mb);

@@ -86,7 +86,7 @@ int DirectWriter::await_piece() {
   do {
     count = ::syscall(SYS_io_getevents, context_, 1, 1, &event, nullptr);
   } while (count < 0 && errno == EINTR);
-  if (count != 1) return errno;
+  if (count != 1) return count < 0 ? errno : EIO;
   under_way_ = false;
   const std::int64_t outcome = event.res;
   if (outcome < 0 && outcome != -EINVAL) return static_cast<int>(-outcome);

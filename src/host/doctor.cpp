@@ -162,7 +162,8 @@ void inspect_build_tools(Findings& findings) {
                                   {"mke2fs", "e2fsprogs"},
                                   {"mvn", "maven"},
                                   {"npm", "npm"},
-                                  {"python3", "python3"}};
+                                  {"pip3", "python3-pip"},
+                                  {"qemu-img", "qemu-utils"}};
   std::string missing, packages, found;
   const auto look = [&](const BuildTool& tool) {
     if (image::find_tool("doctor", tool.name, tool.package)) {
@@ -173,7 +174,6 @@ void inspect_build_tools(Findings& findings) {
     packages += fmt::format(" {}", tool.package);
   };
   for (const auto& tool : kTools) look(tool);
-  if (::geteuid() != 0) look({"newuidmap", "uidmap"});
   if (missing.empty()) return findings.ok("build tools", found);
   findings.warning(
       "build tools",

@@ -98,6 +98,10 @@ bool is_building(const std::string& cache_dir) {
   return held && *held;
 }
 
+BuildLock::~BuildLock() {
+  if (lock_) (void)base::unlock_byte(lock_.get(), 0);
+}
+
 Result<BuildLock> BuildLock::take(const std::string& cache_dir, std::string_view waited_for, const ToolContext& context,
                                   const ProgressSink& on_progress) {
   auto lock = base::open_at(AT_FDCWD, cache_dir + "/build.lock", O_RDWR | O_CREAT, 0600);

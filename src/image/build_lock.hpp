@@ -39,6 +39,10 @@ class BuildLock {
   // `cancelled` when stopped.
   static Result<BuildLock> take(const std::string& cache_dir, std::string_view waited_for, const ToolContext& context,
                                 const ProgressSink& on_progress);
+  // Unlocks, rather than only closing: a child that the program has forked meanwhile holds the same open file.
+  ~BuildLock();
+  BuildLock(BuildLock&&) noexcept = default;
+  BuildLock& operator=(BuildLock&&) noexcept = default;  // to one that holds nothing
 
   // For those who wait. Lines of output are told at most five times a second.
   void tell(const BuildProgress& progress);

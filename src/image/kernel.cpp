@@ -80,7 +80,11 @@ Result<Package> newest_package(const ToolContext& tools) {
   auto shown = run_tool(run, {tools.deadline, {}, tools.stop});
   const std::string refresh = fmt::format("apt knows no package {}. Refresh its lists with: {}apt-get update", kMeta,
                                           ::geteuid() == 0 ? "" : "sudo ");
-  if (!shown) return build_error(kStage, refresh, shown.error().details().console_tail);
+  if (!shown) {
+    const std::string& output = shown.error().details().console_tail;
+    if (output.find("No packages found") == output.npos) return shown.error();
+    return build_error(kStage, refresh, output);
+  }
   const std::string_view text = *shown;
   constexpr std::string_view kDepends = "\nDepends: linux-image-";
   const auto at = text.find(kDepends);

@@ -348,8 +348,9 @@ Result<void> collect_kernels(const std::string& cache_dir) {
       for (const auto& build : builds) {
         auto text = base::read_file(fmt::format("{}/{}/template.json", template_directory(cache_dir, name), build));
         if (!text) continue;  // `current`, or no build
-        ORKESTR_TRY(const auto json, base::JsonValue::parse(*text));
-        used.insert(json.string_or("kernel_version", ""));
+        const auto json = base::JsonValue::parse(*text);
+        if (!json) return {};  // which kernel it needs is unknown, so none may go
+        used.insert(json->string_or("kernel_version", ""));
       }
     }
   }

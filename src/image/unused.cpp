@@ -53,7 +53,7 @@ Result<std::vector<std::string>> find_unused(const std::string& cache_dir) {
     ORKESTR_TRY(const auto builds, directories_in(directory));
     for (const auto& build : builds) {
       const std::string path = directory + "/" + build;
-      if (build.starts_with('.') || (build != current && !is_young(path))) {
+      if (build.starts_with('.') || (build != current && !is_young(path) && !is_young(directory + "/current"))) {
         unused.push_back(path);
         continue;
       }

@@ -93,7 +93,8 @@ LocalSession::~LocalSession() {
     return;
   }
   // Refused once the client is closed: then shutting down lets go of it, or has, and what is left here is inert.
-  loop_->post([links = links_, link = link_] { links->release(link); });
+  // Moved, not copied: a copy here could be the last, and die beside the I/O thread.
+  loop_->post([links = links_, link = std::move(link_)] { links->release(link); });
 }
 
 std::shared_ptr<Call> LocalSession::submit(CallRequest request) const {

@@ -84,6 +84,11 @@ Result<TemplateInfo> LocalBackend::build_template(const std::string& name, const
                                                   const std::stop_token& stop) {
   ORKESTR_TRY(const auto recipe, recipe_of(name, options.recipe));
   ORKESTR_TRY(const auto places, base::find_places());
+  if (!options.force) {
+    // Maybe the system has it, where this user could not build.
+    const auto there = image::inspect_template(places.cache_search, recipe.name);
+    if (there && there->built && there->recipe_sha256 == recipe.digest) return to_public(*there);
+  }
   ORKESTR_CHECK(build(places, recipe, options, stop));
   ORKESTR_TRY(const auto info, image::inspect_template({places.cache_dir}, recipe.name));
   return to_public(info);

@@ -50,7 +50,7 @@ def test_binaries(venv):
     assert "not found" not in resolved
 
 
-def test_quickstart(venv, tmp_path):
+def test_quickstart(venv, home, tmp_path):
     # A copy, so that the script's own directory is not the checkout's.
     script = tmp_path / "quickstart.py"
     script.write_text((ROOT / "examples" / "quickstart.py").read_text())

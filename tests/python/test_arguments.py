@@ -37,7 +37,9 @@ def test_signatures():
     }  # fmt: skip
     command = {"command": empty, "cwd": "/workspace", "env": None, "timeout_seconds": 60}
     assert parameters(Sandbox.exec) == command | {"background": False}
-    assert parameters(Sandbox.exec_stream) == command
+    assert parameters(Sandbox.exec_stream) == command | {
+        "stdin": None, "user": None, "tty": False, "cols": 80, "rows": 24,
+    }  # fmt: skip
     assert parameters(orkestr.sandbox.Files.write) == {"path": empty, "content": empty, "mode": 0o644}
     assert parameters(orkestr.sandbox.Files.mkdir) == {"path": empty, "parents": True}
     assert list(parameters(OrkestrClient))[:3] == ["api_key", "base_url", "timeout"]

@@ -38,10 +38,10 @@ def test_an_open_input(sandbox):
         cat.write(memoryview(b"last"))
         cat.close_input()
         cat.close_input()
-        rest = list(cat)
-        assert [chunk.data for chunk in rest] == ["last", ""] and rest[-1].exit_code == 3
         with pytest.raises(InvalidArgument):
             cat.write("late")
+        rest = list(cat)
+        assert [chunk.data for chunk in rest] == ["last", ""] and rest[-1].exit_code == 3
 
 
 def test_a_given_input_ends(sandbox):

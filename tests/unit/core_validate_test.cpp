@@ -68,7 +68,7 @@ std::vector<Refusal> create_refusals() {
       {"template of 1 MB", create([](O& o) { o.template_name = std::string(1 << 20, 'a'); })},
       {"cpu 0", create([](O& o) { o.cpu = 0; })},
       {"cpu 17", create([](O& o) { o.cpu = 17; })},
-      {"cpu 0.09", create([](O& o) { o.cpu = 0.09; })},
+      {"cpu 0.24", create([](O& o) { o.cpu = 0.24; })},
       {"disk_mb 8191", create([](O& o) { o.disk_mb = 8191; })},
       {"disk_mb 131073", create([](O& o) { o.disk_mb = 131073; })},
       {"cpu not a number", create([](O& o) { o.cpu = __builtin_nan(""); })},

@@ -85,7 +85,7 @@ class Sandbox:
         Args:
             template: name of a template, ``"python-3.12-bare"``. Exactly one of this and ``snapshot``.
             size: ``"small"`` (1 vCPU, 1024 MiB), ``"medium"`` (2, 4096) or ``"large"`` (4, 8192).
-            cpu: CPUs, 0.1 to 16; overrides ``size``. The sandbox has as many vCPUs, rounded up; a fraction needs a cgroup
+            cpu: CPUs, 0.25 to 16; overrides ``size``. The sandbox has as many vCPUs, rounded up; a fraction needs a cgroup
                 that is delegated to the caller, else it is rounded up too and :attr:`cpu_reason` says why.
             memory_mb: MiB, 256 to 65536; overrides ``size``.
             disk_mb: MiB, 8192 (the default) to 131072; what is not written takes no space on the host.
