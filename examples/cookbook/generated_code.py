@@ -2,7 +2,7 @@
 
 expect: ok: 4950
 expect: failed with exit code 1: ZeroDivisionError: division by zero
-expect: stopped after 2 s; until then it printed: 'thinking\\n'
+expect: stopped after 2 s; until then it printed: 'thinking
 """
 
 from orkestr import ExecTimeout, Sandbox

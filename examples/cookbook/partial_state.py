@@ -1,6 +1,6 @@
 """A timeout ends the command and everything it started, not the sandbox: what it had done is still there.
 
-expect: stopped; it said: 'processed 0\\n
+expect: stopped; it said: 'processed 0
 expect: picks up at item
 expect: all 8 items are done
 """

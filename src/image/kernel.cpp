@@ -82,7 +82,9 @@ Result<Package> newest_package(const ToolContext& tools) {
                                           ::geteuid() == 0 ? "" : "sudo ");
   if (!shown) {
     const std::string& output = shown.error().details().console_tail;
-    if (output.find("No packages found") == output.npos) return shown.error();
+    const bool unknown =
+        output.find("No packages found") != output.npos || output.find("Unable to locate") != output.npos;
+    if (!unknown) return shown.error();
     return build_error(kStage, refresh, output);
   }
   const std::string_view text = *shown;
