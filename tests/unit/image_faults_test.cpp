@@ -258,7 +258,7 @@ TEST_CASE("who waits sees the progress of who builds, and finds the work done" *
 TEST_CASE("when the builder dies, one of those who wait builds" * doctest::skip(kNotRoot)) {
   World world;
   world.tool("mmdebstrap",
-             "touch $DATA/begun; while [ ! -e $DATA/go ]; do echo x >> $DATA/alive; sleep 0.02; done; r=\"${@: "
+             "while [ ! -e $DATA/go ]; do echo x >> $DATA/alive; sleep 0.02; done; r=\"${@: "
              "-2:1}\"; mkdir -p $r/usr/local/bin "
              "$r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
   const pid_t pid = ::fork();
@@ -267,7 +267,7 @@ TEST_CASE("when the builder dies, one of those who wait builds" * doctest::skip(
     (void)world.build();
     ::_exit(1);
   }
-  while (!base::exists(world.data("begun"))) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  while (!base::exists(world.data("alive"))) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   bool killed = false;
   off_t alive = 0;
   auto size = [&] {
