@@ -178,6 +178,12 @@ TEST_CASE("whatever is pushed and however it is written: order within an operati
   }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kHeapIsCounted = false;  // a sanitizer's allocator tells mallinfo2 nothing
+#else
+constexpr bool kHeapIsCounted = true;
+#endif
+
 TEST_CASE("memory() is about what the frames cost, also when they carry a byte each") {
   SendQueue queue;
   constexpr std::size_t kFrames = 100'000;
@@ -186,12 +192,15 @@ TEST_CASE("memory() is about what the frames cost, also when they carry a byte e
     queue.push(output(1 + static_cast<std::uint32_t>(i % 3), 1), i % 2 == 0 ? Lane::stream : Lane::control);
   }
   const auto cost = mallinfo2().uordblks - before;
-  CHECK(queue.memory() > cost / 2);
-  CHECK(queue.memory() < cost * 2);
+  if (kHeapIsCounted) {
+    CHECK(queue.memory() > cost / 2);
+    CHECK(queue.memory() < cost * 2);
+  }
+  const std::size_t full = queue.memory();
   queue.drop(1);
   queue.drop(2);
   queue.drop(3);
-  CHECK(queue.memory() < cost * 2 / 3);
+  CHECK(queue.memory() < full * 2 / 3);
   drain(queue);
   CHECK(queue.memory() == 0);
   CHECK(queue.bytes() == 0);
