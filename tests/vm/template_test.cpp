@@ -61,6 +61,7 @@ class Used {
     if (cold_) {
       std::string last;
       TemplateBuildOptions build;
+      build.force = true;  // also where the machine's own cache has it
       build.on_progress = [&](const TemplateProgress& p) {
         if (p.step == last) return;
         last = p.step;
