@@ -20,7 +20,7 @@ struct Host final : Backend {
   std::atomic<int> creates{0};
   std::atomic<int> builds{0};
   std::atomic<bool> building{false};
-  std::thread::id builder;
+  std::atomic<std::thread::id> builder;
   Error failure{ErrorCode::internal, ""};
   bool fails = false;
   bool endless = false;
@@ -95,7 +95,7 @@ TEST_CASE("create builds a missing template in the caller's thread, once, and te
   auto sandbox = Sandbox::create(f.options(), f.client);
   REQUIRE_MESSAGE(sandbox, sandbox.error().message());
   CHECK(sandbox->info().template_name == "thing");
-  CHECK(f.host->builder == std::this_thread::get_id());
+  CHECK(f.host->builder.load() == std::this_thread::get_id());
   CHECK(f.told == 1);
   REQUIRE(Sandbox::create(f.options(), f.client));
   CHECK(f.host->builds == 1);
@@ -107,7 +107,7 @@ TEST_CASE("create_async builds on a thread of the client") {
   auto pending = Sandbox::create_async(f.options(), f.client);
   REQUIRE(pending.wait(10s));
   REQUIRE(pending.get());
-  CHECK(f.host->builder != std::this_thread::get_id());
+  CHECK(f.host->builder.load() != std::this_thread::get_id());
   CHECK(f.told == 1);
   CHECK(f.host->builds == 1);
 }
