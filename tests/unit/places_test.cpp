@@ -92,8 +92,22 @@ TEST_CASE("a relative ORKESTR_HOME is refused, an empty one is none") {
   CHECK_FALSE(base::exists("relative"));
 }
 
-TEST_CASE("a user's places follow XDG, the system's templates come first" * doctest::skip(::geteuid() == 0)) {
+// An ordinary user for the rest of a test that root runs, as the owner of `directory`.
+struct OrdinaryUser {
+  explicit OrdinaryUser(const std::string& directory) {
+    if (::geteuid() != 0) return;
+    REQUIRE(::chown(directory.c_str(), kNobody, kNobody) == 0);
+    REQUIRE(::seteuid(kNobody) == 0);
+  }
+  ~OrdinaryUser() {
+    if (::getuid() == 0) CHECK(::seteuid(0) == 0);
+  }
+  static constexpr uid_t kNobody = 65534;
+};
+
+TEST_CASE("a user's places follow XDG, the system's templates come first") {
   TempDirectory work;
+  OrdinaryUser user(work.path());
   Variable none("ORKESTR_HOME", "");
   Variable home("HOME", work.path().c_str());
   Variable state("XDG_STATE_HOME", nullptr);

@@ -24,7 +24,10 @@ constexpr std::array<const char*, 4> kTemplates = {"debian-12", "node-22", "pyth
 
 // The one whose turn it is today; ORKESTR_TEST_COLD names another, or none.
 bool is_cold(std::string_view name) {
-  if (geteuid() != 0) return false;  // building needs root; `./dev` had the templates built before
+  if (geteuid() != 0) {
+    fmt::print(stderr, "{}: not built cold, which needs root\n", name);
+    return false;
+  }
   if (test_scale() >= 10) return true;
   if (const char* chosen = getenv("ORKESTR_TEST_COLD")) return name == chosen;
   const auto today = std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()).time_since_epoch().count();
