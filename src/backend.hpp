@@ -24,11 +24,15 @@
 #include <vector>
 
 #include "base/reactor.hpp"
+#include "orkestr/command.hpp"
 #include "orkestr/events.hpp"
 #include "orkestr/files.hpp"
+#include "orkestr/limits.hpp"
+#include "orkestr/metrics.hpp"
 #include "orkestr/options.hpp"
 #include "orkestr/process.hpp"
 #include "orkestr/sandbox.hpp"
+#include "orkestr/snapshot.hpp"
 #include "orkestr/template.hpp"
 
 namespace orkestr {
@@ -132,7 +136,29 @@ class Session {
   virtual CancelFunction make_directory(std::string path, bool parents, Completion<void> done) = 0;
   virtual CancelFunction move_file(std::string source, std::string destination, Completion<void> done) = 0;
 
+  virtual CancelFunction write_batch(std::vector<BatchFile> files, Completion<std::vector<BatchWriteResult>> done) = 0;
+  enum class Presigned { download, upload };
+  virtual CancelFunction presign(Presigned kind, std::string path, std::chrono::seconds expires_in,
+                                 Completion<PresignedUrl> done) = 0;
+
   virtual CancelFunction events(EventOptions options, Completion<std::vector<Event>> done) = 0;
+
+  // Background commands. `line` is what CommandInfo::command shows.
+  virtual CancelFunction start_command(std::string line, CommandRequest request, Completion<CommandInfo> done) = 0;
+  virtual CancelFunction list_commands(Completion<std::vector<CommandInfo>> done) = 0;
+  virtual CancelFunction get_command(std::string command_id, Completion<CommandInfo> done) = 0;
+  virtual CancelFunction kill_command(std::string command_id, Completion<CommandInfo> done) = 0;
+  virtual CancelFunction command_logs(std::string command_id, std::uint64_t offset, Completion<CommandLogs> done) = 0;
+  // Its output from `offset` on as standard_output, then its end; `timed_out` when `timeout` has passed.
+  virtual std::unique_ptr<Stream> follow_command(std::string command_id, std::uint64_t offset,
+                                                 std::chrono::milliseconds timeout) = 0;
+
+  // Completes when the sandbox is paused, with its processes gone; a failure leaves it running.
+  virtual CancelFunction pause(Completion<SandboxInfo> done) = 0;
+  virtual CancelFunction set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) = 0;
+  virtual CancelFunction metrics(std::optional<TimePoint> since, Completion<Metrics> done) = 0;
+  virtual CancelFunction snapshot(std::string name, Completion<SnapshotInfo> done) = 0;
+  virtual CancelFunction host(int port, Completion<std::string> done) = 0;
 };
 
 struct OpenedSandbox {
@@ -147,6 +173,12 @@ class Backend {
   virtual CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) = 0;
+  // One attempt; core repeats it while the answer is fleet_full_retry.
+  virtual CancelFunction resume(std::string sandbox_id, Completion<OpenedSandbox> done) = 0;
+  virtual CancelFunction limits(Completion<Limits> done) = 0;
+  virtual CancelFunction list_snapshots(Completion<std::vector<SnapshotInfo>> done) = 0;
+  virtual CancelFunction get_snapshot(std::string snapshot_id, Completion<SnapshotInfo> done) = 0;
+  virtual CancelFunction remove_snapshot(std::string snapshot_id, Completion<void> done) = 0;
 
   // Templates. These work in the caller's thread until they are done: a build takes minutes, so it is never called on
   // the I/O thread. A request to `stop` ends it within a second or so, with `cancelled`.

@@ -30,6 +30,27 @@ struct FileStat {
   TimePoint modified_at;
 };
 
+// One of several files for Files::write_batch().
+struct BatchFile {
+  std::string path;
+  std::string content;
+  int mode = 0644;
+};
+
+struct BatchWriteResult {
+  std::string path;
+  std::uint64_t bytes_written = 0;
+  std::optional<Error> error;  // of this file; the others are written all the same
+};
+
+// A URL that reads or writes one file without a key, until it expires.
+struct PresignedUrl {
+  std::string url;
+  std::string method;  // "GET", "PUT"
+  std::string path;
+  TimePoint expires_at;
+};
+
 // A file being read, pulled piece by piece with bounded memory. One reader at a time.
 class ORKESTR_API FileReader {
  public:
@@ -86,6 +107,14 @@ class ORKESTR_API Files {
   Result<void> mkdir(std::string_view path, bool parents = true) const;
   Result<void> move(std::string_view source, std::string_view destination) const;
 
+  // Up to 64 files, each below 16 MiB. Errors are in the results; of the call itself: invalid_argument, not_ready.
+  Result<std::vector<BatchWriteResult>> write_batch(std::vector<BatchFile> files) const;
+  // Remote; locally not_supported. `expires_in`: 60 s to 3600 s.
+  Result<PresignedUrl> presign_download(std::string_view path,
+                                        std::chrono::seconds expires_in = std::chrono::seconds(600)) const;
+  Result<PresignedUrl> presign_upload(std::string_view path,
+                                      std::chrono::seconds expires_in = std::chrono::seconds(600)) const;
+
   Operation<std::string> read_async(std::string_view path) const;
   Operation<void> write_async(std::string_view path, std::string content, int mode = 0644) const;
   Operation<std::vector<FileEntry>> list_async(std::string_view path) const;
@@ -93,6 +122,11 @@ class ORKESTR_API Files {
   Operation<void> remove_async(std::string_view path) const;
   Operation<void> mkdir_async(std::string_view path, bool parents = true) const;
   Operation<void> move_async(std::string_view source, std::string_view destination) const;
+  Operation<std::vector<BatchWriteResult>> write_batch_async(std::vector<BatchFile> files) const;
+  Operation<PresignedUrl> presign_download_async(std::string_view path,
+                                                 std::chrono::seconds expires_in = std::chrono::seconds(600)) const;
+  Operation<PresignedUrl> presign_upload_async(std::string_view path,
+                                               std::chrono::seconds expires_in = std::chrono::seconds(600)) const;
 
  private:
   std::shared_ptr<SandboxImpl> sandbox_;

@@ -60,7 +60,9 @@ struct CreateOptions {
   Network network = Network::off;
   std::chrono::seconds timeout{600};  // life span, 10 s to 24 h locally; the clock starts when the sandbox runs
   OnTimeout on_timeout = OnTimeout::kill;
-  bool auto_resume = false;
+  bool auto_resume = false;              // an operation on the paused sandbox resumes it first
+  // Local: how long it is kept when paused, 60 s to 10 years; nothing: until it is resumed or terminated.
+  std::optional<std::chrono::seconds> paused_ttl{};
   bool preview_auth = false;
   std::map<std::string, std::string> env{};  // for every command; names [A-Za-z_][A-Za-z0-9_]*, no NUL, 64 KiB in all
   std::map<std::string, std::string> metadata{};  // yours, for list(); UTF-8, at most 64 entries, 16 KiB in all
@@ -74,6 +76,11 @@ struct CreateOptions {
   // it in the caller's thread, create_async() on a thread of the client. False: template_not_found, with the command.
   bool auto_build = true;
   ProgressCallback on_progress{};  // of that build
+};
+
+struct ResumeOptions {
+  int max_retries = 5;                 // when the host or fleet is full
+  std::chrono::seconds retry_max{60};  // in all
 };
 
 struct ListOptions {

@@ -14,11 +14,15 @@
 #include <memory>
 #include <optional>
 #include <orkestr/client.hpp>
+#include <orkestr/command.hpp>
 #include <orkestr/events.hpp>
 #include <orkestr/files.hpp>
+#include <orkestr/limits.hpp>
+#include <orkestr/metrics.hpp>
 #include <orkestr/operation.hpp>
 #include <orkestr/options.hpp>
 #include <orkestr/process.hpp>
+#include <orkestr/snapshot.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +45,9 @@ struct SandboxInfo {
   std::map<std::string, std::string> metadata;
   OnTimeout on_timeout = OnTimeout::kill;
   bool auto_resume = false;
+  std::optional<TimePoint> paused_expires_at;  // of a paused one that is not kept for ever
+  bool preview_auth = false;
+  std::string preview_auth_token;
   std::string volume;
   std::string node_id;
   std::string backend;             // "local" or "remote"
@@ -61,12 +68,21 @@ class ORKESTR_API Sandbox {
   static Result<Sandbox> get(std::string_view sandbox_id, std::optional<Client> client = {});
   // Newest first.
   static Result<std::vector<SandboxInfo>> list(ListOptions options = {}, std::optional<Client> client = {});
-  // Not in this version: not_supported.
-  static Result<Sandbox> resume(std::string_view sandbox_id, std::optional<Client> client = {});
+  // Brings a paused sandbox back: memory, files and running processes as they were, with a fresh timeout. Locally one
+  // that runs is returned as it is, and callers that resume one id at once get the same sandbox; a service answers
+  // not_ready for one that runs. Errors: not_found, not_ready (it has ended), snapshot_incompatible (its files are kept),
+  // vm_failed, fleet_full_retry.
+  static Result<Sandbox> resume(std::string_view sandbox_id, ResumeOptions options = {},
+                                std::optional<Client> client = {});
+  // What this account, or this machine, allows.
+  static Result<Limits> limits(std::optional<Client> client = {});
 
   static Operation<Sandbox> create_async(CreateOptions options, std::optional<Client> client = {});
   static Operation<Sandbox> get_async(std::string_view sandbox_id, std::optional<Client> client = {});
   static Operation<std::vector<SandboxInfo>> list_async(ListOptions options = {}, std::optional<Client> client = {});
+  static Operation<Sandbox> resume_async(std::string_view sandbox_id, ResumeOptions options = {},
+                                         std::optional<Client> client = {});
+  static Operation<Limits> limits_async(std::optional<Client> client = {});
 
   std::string id() const;
   // As of create, get or the last refresh or terminate.
@@ -85,6 +101,16 @@ class ORKESTR_API Sandbox {
   Result<ExecStream> exec_stream(std::string_view command, ExecOptions options = {}) const;
   Result<ExecStream> run_stream(std::vector<std::string> argv, ExecOptions options = {}) const;
 
+  // Starts a shell command line that outlives this call, its caller and pause; of the options `cwd`, `env` and `user`
+  // count. It has no timeout of its own. Errors: not_ready.
+  Result<BackgroundCommand> start(std::string_view command, ExecOptions options = {}) const;
+  Operation<BackgroundCommand> start_async(std::string_view command, ExecOptions options = {}) const;
+  // Every background command of this sandbox, oldest first, ended ones included.
+  Result<std::vector<BackgroundCommand>> commands() const;
+  Operation<std::vector<BackgroundCommand>> commands_async() const;
+  // not_found for an unknown id.
+  Result<BackgroundCommand> command(std::string_view command_id) const;
+
   Files files() const { return Files(impl_); }
 
   // What happened to the sandbox and in it, oldest first; also of an ended one, as long as its record is kept. Poll
@@ -92,8 +118,25 @@ class ORKESTR_API Sandbox {
   Result<std::vector<Event>> events(EventOptions options = {}) const;
   Operation<std::vector<Event>> events_async(EventOptions options = {}) const;
 
-  // Not in this version: not_supported.
+  // Freezes the sandbox and everything in it to disk, durably, and ends its machine; resume() goes on from there. Returns
+  // the id. Its timeout stands still meanwhile. Streams that are open end with not_ready; their commands go on after
+  // resume and are then among commands(). Errors: not_ready, snapshot_cap_reached; what goes wrong while saving (a full
+  // disk) leaves the sandbox running.
   Result<std::string> pause() const;
+  Operation<std::string> pause_async() const;
+  // The sandbox now has this long from now; 10 s to 24 h locally. Errors: not_ready when it does not run.
+  Result<void> set_timeout(std::chrono::seconds timeout) const;
+  Operation<void> set_timeout_async(std::chrono::seconds timeout) const;
+  // Samples of this moment or later, at most those of the last minute.
+  Result<Metrics> metrics(std::optional<TimePoint> since = {}) const;
+  Operation<Metrics> metrics_async(std::optional<TimePoint> since = {}) const;
+  // A named snapshot that others can start from (CreateOptions::snapshot); the sandbox goes on. Remote; locally with a
+  // later version.
+  Result<SnapshotInfo> snapshot(std::string_view name = {}) const;
+  Operation<SnapshotInfo> snapshot_async(std::string_view name = {}) const;
+  // The host name under which a port served in the sandbox can be reached. Remote; locally not_supported.
+  Result<std::string> get_host(int port) const;
+  Operation<std::string> get_host_async(int port) const;
 
   // Ends the sandbox and everything in it. Legal in every state, idempotent. When it returns no process of it is left.
   Result<void> terminate() const;

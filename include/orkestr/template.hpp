@@ -54,6 +54,11 @@ struct TemplateInfo {
 struct TemplateBuildOptions {
   bool force = false;    // build although it is there and current
   std::string recipe{};  // the text of a recipe of your own (JSON, see docs); its name must not be a built-in one
+  // prepare() only: the machine whose snapshot is made ready; limits and meaning as in CreateOptions.
+  Size size = Size::small;
+  std::optional<double> cpu{};
+  std::optional<int> memory_mb{};
+  std::optional<int> disk_mb{};
   ProgressCallback on_progress{};
 };
 
@@ -66,8 +71,8 @@ class ORKESTR_API Template {
   static Result<TemplateInfo> build(std::string_view name, TemplateBuildOptions options = {},
                                     std::optional<Client> client = {});
   // Makes everything ready that a first create() would otherwise have to do or could stumble over: builds the template
-  // if it is missing, makes the guest's initramfs, and compares all files with their checksums. (From the version that
-  // has snapshots on: also the template's snapshot.) For installers and images of machines.
+  // if it is missing, makes the guest's initramfs, compares all files with their checksums, and makes the snapshot of a
+  // running machine that every create() of this size is a copy of. For installers and images of machines.
   static Result<TemplateInfo> prepare(std::string_view name, TemplateBuildOptions options = {},
                                       std::optional<Client> client = {});
   // Every template there is a recipe for or a build of, by name.

@@ -13,11 +13,16 @@ namespace {
 // Between two attempts everything belongs to the I/O thread: the timer, and who is told when the client closes.
 class Attempts : public std::enable_shared_from_this<Attempts> {
  public:
-  Attempts(std::shared_ptr<ClientImpl> client, CreateOptions options, Completion<OpenedSandbox> done)
+  // `start` is one attempt; `what` is for error texts.
+  using Start = std::function<CancelFunction(Completion<OpenedSandbox>)>;
+  Attempts(std::shared_ptr<ClientImpl> client, std::string what, Start start, ResumeOptions limits,
+           Completion<OpenedSandbox> done)
       : client_(std::move(client)),
-        options_(std::move(options)),
+        what_(std::move(what)),
+        start_(std::move(start)),
+        limits_(limits),
         done_(std::move(done)),
-        give_up_(base::Deadline::after(options_.retry_max)) {}
+        give_up_(base::Deadline::after(limits_.retry_max)) {}
 
   void attempt() {
     int mine = 0;
@@ -25,8 +30,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
       std::lock_guard lock(mutex_);
       mine = ++attempts_;
     }
-    auto cancel = client_->backend().create(
-        options_, [self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
+    auto cancel = start_([self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
     CancelFunction now;
     {
       std::lock_guard lock(mutex_);
@@ -45,7 +49,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     }
     if (hook) hook();
     // Refused once the client was closed, and then close() has ended the wait.
-    client_->thread().post([self = shared_from_this()] { self->stop_waiting("create sandbox: cancelled"); });
+    client_->thread().post([self = shared_from_this()] { self->stop_waiting("cancelled"); });
   }
 
  private:
@@ -54,7 +58,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     const double asked = opened.error().details().retry_after;
     const double seconds = asked > 0 ? asked : std::min(8.0, 0.25 * std::exp2(tries_));
     const auto pause = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-    if (tries_++ >= options_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
+    if (tries_++ >= limits_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
     // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
     // rare.
     const bool posted = client_->thread().post([self = shared_from_this(), pause] { self->wait(pause); });
@@ -69,7 +73,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     timer_ = client_->thread().reactor().add_timer(pause, [self = shared_from_this()] { self->again(); });
     on_close_ = client_->waits().add([self = shared_from_this()] {
       self->on_close_ = 0;
-      self->stop_waiting("create sandbox: the client was closed");
+      self->stop_waiting("the client was closed");
     });
   }
 
@@ -81,7 +85,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
       std::lock_guard lock(mutex_);
       cancelled = cancelled_;
     }
-    if (cancelled) return finish(Error(ErrorCode::cancelled, "create sandbox: cancelled"));
+    if (cancelled) return finish(Error(ErrorCode::cancelled, what_ + ": cancelled"));
     attempt();
   }
 
@@ -90,7 +94,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
     const auto self = shared_from_this();
     client_->thread().reactor().cancel_timer(std::exchange(timer_, 0));
     client_->waits().remove(std::exchange(on_close_, 0));
-    finish(Error(ErrorCode::cancelled, why));
+    finish(Error(ErrorCode::cancelled, what_ + ": " + why));
   }
 
   void finish(Result<OpenedSandbox> result) {
@@ -98,7 +102,9 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   }
 
   const std::shared_ptr<ClientImpl> client_;
-  const CreateOptions options_;
+  const std::string what_;
+  const Start start_;
+  const ResumeOptions limits_;
   Completion<OpenedSandbox> done_;
   const base::Deadline give_up_;
   int tries_ = 0;
@@ -185,15 +191,33 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
   CancelFunction cancel_;
 };
 
-}  // namespace
-
-CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
-                                   Completion<OpenedSandbox> done) {
-  auto attempts = std::make_shared<Attempts>(std::move(client), std::move(options), std::move(done));
+CancelFunction attempt(const std::shared_ptr<Attempts>& attempts) {
   attempts->attempt();
   return [weak = std::weak_ptr<Attempts>(attempts)] {
     if (auto self = weak.lock()) self->cancel();
   };
+}
+
+}  // namespace
+
+CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
+                                   Completion<OpenedSandbox> done) {
+  const ResumeOptions limits{options.max_retries, options.retry_max};
+  auto start = [client, options = std::move(options)](Completion<OpenedSandbox> each) {
+    return client->backend().create(options, std::move(each));
+  };
+  return attempt(
+      std::make_shared<Attempts>(std::move(client), "create sandbox", std::move(start), limits, std::move(done)));
+}
+
+CancelFunction resume_with_retries(std::shared_ptr<ClientImpl> client, std::string sandbox_id, ResumeOptions limits,
+                                   Completion<OpenedSandbox> done) {
+  std::string what = "resume sandbox " + sandbox_id;
+  auto start = [client, id = std::move(sandbox_id)](Completion<OpenedSandbox> each) {
+    return client->backend().resume(id, std::move(each));
+  };
+  return attempt(
+      std::make_shared<Attempts>(std::move(client), std::move(what), std::move(start), limits, std::move(done)));
 }
 
 CancelFunction create_or_build(std::shared_ptr<ClientImpl> client, CreateOptions options,

@@ -1,4 +1,4 @@
-// create() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits. And for
+// create() and resume() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits. And for
 // a template that is not built yet.
 #pragma once
 
@@ -14,7 +14,11 @@ namespace orkestr::core {
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done);
 
-// The same; a template that is not found is built on a worker first, when options.auto_build says so, and then it is
+// The same for a paused one.
+CancelFunction resume_with_retries(std::shared_ptr<ClientImpl> client, std::string sandbox_id, ResumeOptions limits,
+                                   Completion<OpenedSandbox> done);
+
+// Creates; a template that is not found is built on a worker first, when options.auto_build says so, and then it is
 // tried once more.
 CancelFunction create_or_build(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                Completion<OpenedSandbox> done);

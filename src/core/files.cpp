@@ -172,6 +172,42 @@ Operation<void> Files::move_async(std::string_view source, std::string_view dest
       [&](auto done) { return sandbox_->session->move_file(std::move(*from), std::move(*to), std::move(done)); });
 }
 
+Operation<std::vector<BatchWriteResult>> Files::write_batch_async(std::vector<BatchFile> files) const {
+  using Value = std::vector<BatchWriteResult>;
+  if (auto here = sandbox_->client->check_process(); !here) return completed<Value>(here.error());
+  if (auto good = core::check_batch(files); !good) return completed<Value>(good.error());
+  return core::submit<Value>([&](auto done) { return sandbox_->session->write_batch(std::move(files), std::move(done)); });
+}
+
+namespace {
+
+Operation<PresignedUrl> presign(const std::shared_ptr<SandboxImpl>& sandbox, Session::Presigned kind,
+                                Result<std::string> path, std::chrono::seconds expires_in) {
+  if (auto here = sandbox->client->check_process(); !here) return completed<PresignedUrl>(here.error());
+  if (!path) return completed<PresignedUrl>(path.error());
+  if (auto good = core::check_expires_in(expires_in); !good) return completed<PresignedUrl>(good.error());
+  return core::submit<PresignedUrl>(
+      [&](auto done) { return sandbox->session->presign(kind, std::move(*path), expires_in, std::move(done)); });
+}
+
+}  // namespace
+
+Operation<PresignedUrl> Files::presign_download_async(std::string_view path, std::chrono::seconds expires_in) const {
+  return presign(sandbox_, Session::Presigned::download, check_path("path", path), expires_in);
+}
+Operation<PresignedUrl> Files::presign_upload_async(std::string_view path, std::chrono::seconds expires_in) const {
+  return presign(sandbox_, Session::Presigned::upload, check_writable_path("path", path), expires_in);
+}
+Result<PresignedUrl> Files::presign_download(std::string_view path, std::chrono::seconds expires_in) const {
+  return presign_download_async(path, expires_in).get();
+}
+Result<PresignedUrl> Files::presign_upload(std::string_view path, std::chrono::seconds expires_in) const {
+  return presign_upload_async(path, expires_in).get();
+}
+Result<std::vector<BatchWriteResult>> Files::write_batch(std::vector<BatchFile> files) const {
+  return write_batch_async(std::move(files)).get();
+}
+
 Result<std::string> Files::read(std::string_view path) const { return read_async(path).get(); }
 
 // From the caller's memory, without the copy that an asynchronous write has to keep.

@@ -31,7 +31,7 @@ Completion<SandboxInfo> into(std::shared_ptr<SandboxImpl> sandbox, Completion<vo
   };
 }
 
-Operation<ExecResult> start(const std::shared_ptr<SandboxImpl>& sandbox, Result<CommandRequest> request,
+Operation<ExecResult> collect(const std::shared_ptr<SandboxImpl>& sandbox, Result<CommandRequest> request,
                             ExecOptions options) {
   if (auto here = sandbox->client->check_process(); !here) return completed<ExecResult>(here.error());
   if (!request) return completed<ExecResult>(request.error());
@@ -71,7 +71,9 @@ Result<Sandbox> Sandbox::create(CreateOptions options, std::optional<Client> cli
   const bool auto_build = std::exchange(options.auto_build, false);
   auto created = create_async(options, client).get();
   if (created || !auto_build || created.error().code() != ErrorCode::template_not_found) return created;
-  ORKESTR_CHECK(Template::build(options.template_name, {false, {}, options.on_progress}, client));
+  TemplateBuildOptions build;
+  build.on_progress = options.on_progress;
+  ORKESTR_CHECK(Template::build(options.template_name, build, client));
   return create_async(std::move(options), std::move(client)).get();
 }
 Result<Sandbox> Sandbox::get(std::string_view sandbox_id, std::optional<Client> client) {
@@ -81,15 +83,66 @@ Result<std::vector<SandboxInfo>> Sandbox::list(ListOptions options, std::optiona
   return list_async(std::move(options), std::move(client)).get();
 }
 
-Result<Sandbox> Sandbox::resume(std::string_view, std::optional<Client> client) {
-  ORKESTR_TRY(const auto impl, client_of(client));
-  return core::not_there_yet("resume", impl->backend().name());
+Operation<Sandbox> Sandbox::resume_async(std::string_view sandbox_id, ResumeOptions options,
+                                         std::optional<Client> client) {
+  auto impl = client_of(client);
+  if (!impl) return completed<Sandbox>(impl.error());
+  if (auto good = core::check_sandbox_id(sandbox_id); !good) return completed<Sandbox>(good.error());
+  if (auto good = core::check_resume(options); !good) return completed<Sandbox>(good.error());
+  return core::submit<Sandbox>([&](auto done) {
+    return core::resume_with_retries(*impl, std::string(sandbox_id), options, to_handle(*impl, std::move(done)));
+  });
+}
+Result<Sandbox> Sandbox::resume(std::string_view sandbox_id, ResumeOptions options, std::optional<Client> client) {
+  return resume_async(sandbox_id, options, std::move(client)).get();
 }
 
-Result<std::string> Sandbox::pause() const {
-  ORKESTR_CHECK(impl_->client->check_process());
-  return core::not_there_yet("pause", impl_->client->backend().name());
+Operation<Limits> Sandbox::limits_async(std::optional<Client> client) {
+  auto impl = client_of(client);
+  if (!impl) return completed<Limits>(impl.error());
+  return core::submit<Limits>([&](auto done) { return (*impl)->backend().limits(std::move(done)); });
 }
+Result<Limits> Sandbox::limits(std::optional<Client> client) { return limits_async(std::move(client)).get(); }
+
+Operation<std::string> Sandbox::pause_async() const {
+  if (auto here = impl_->client->check_process(); !here) return completed<std::string>(here.error());
+  return core::submit<std::string>([&](Completion<std::string> done) {
+    return impl_->session->pause([sandbox = impl_, done = std::move(done)](Result<SandboxInfo> info) {
+      if (!info) return done(info.error());
+      sandbox->set_info(std::move(*info));
+      done(sandbox->id);
+    });
+  });
+}
+Result<std::string> Sandbox::pause() const { return pause_async().get(); }
+
+Operation<void> Sandbox::set_timeout_async(std::chrono::seconds timeout) const {
+  if (auto here = impl_->client->check_process(); !here) return completed<void>(here);
+  if (auto good = core::check_timeout(timeout); !good) return completed<void>(good);
+  return core::submit<void>(
+      [&](auto done) { return impl_->session->set_timeout(timeout, into(impl_, std::move(done))); });
+}
+Result<void> Sandbox::set_timeout(std::chrono::seconds timeout) const { return set_timeout_async(timeout).get(); }
+
+Operation<Metrics> Sandbox::metrics_async(std::optional<TimePoint> since) const {
+  if (auto here = impl_->client->check_process(); !here) return completed<Metrics>(here.error());
+  return core::submit<Metrics>([&](auto done) { return impl_->session->metrics(since, std::move(done)); });
+}
+Result<Metrics> Sandbox::metrics(std::optional<TimePoint> since) const { return metrics_async(since).get(); }
+
+Operation<SnapshotInfo> Sandbox::snapshot_async(std::string_view name) const {
+  if (auto here = impl_->client->check_process(); !here) return completed<SnapshotInfo>(here.error());
+  return core::submit<SnapshotInfo>(
+      [&](auto done) { return impl_->session->snapshot(std::string(name), std::move(done)); });
+}
+Result<SnapshotInfo> Sandbox::snapshot(std::string_view name) const { return snapshot_async(name).get(); }
+
+Operation<std::string> Sandbox::get_host_async(int port) const {
+  if (auto here = impl_->client->check_process(); !here) return completed<std::string>(here.error());
+  if (auto good = core::check_port(port); !good) return completed<std::string>(good.error());
+  return core::submit<std::string>([&](auto done) { return impl_->session->host(port, std::move(done)); });
+}
+Result<std::string> Sandbox::get_host(int port) const { return get_host_async(port).get(); }
 
 std::string Sandbox::id() const { return impl_->id; }
 SandboxInfo Sandbox::info() const { return impl_->info(); }
@@ -102,12 +155,12 @@ Operation<void> Sandbox::refresh_async() const {
 
 Operation<ExecResult> Sandbox::exec_async(std::string_view command, ExecOptions options) const {
   auto request = core::shell_command(command, options);
-  return start(impl_, std::move(request), std::move(options));
+  return collect(impl_, std::move(request), std::move(options));
 }
 
 Operation<ExecResult> Sandbox::run_async(std::vector<std::string> argv, ExecOptions options) const {
   auto request = core::plain_command(std::move(argv), options);
-  return start(impl_, std::move(request), std::move(options));
+  return collect(impl_, std::move(request), std::move(options));
 }
 
 Result<ExecResult> Sandbox::exec(std::string_view command, ExecOptions options) const {

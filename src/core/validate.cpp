@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -118,31 +119,34 @@ Result<void> check_machine(const CreateOptions& options) {
   return {};
 }
 
-Result<void> check_create_times(const CreateOptions& options) {
-  if (options.timeout < std::chrono::seconds(10) || options.timeout > std::chrono::hours(24)) {
-    return invalid("timeout is {} s; allowed are 10 to 86400 s", options.timeout.count());
-  }
-  if (options.max_retries < 0 || options.max_retries > 100) {
-    return invalid("max_retries is {}; allowed are 0 to 100", options.max_retries);
-  }
-  if (options.retry_max.count() < 0 || options.retry_max > std::chrono::hours(1)) {
-    return invalid("retry_max is {} s; allowed are 0 to 3600 s", options.retry_max.count());
+Result<void> check_retries(int max_retries, std::chrono::seconds retry_max) {
+  if (max_retries < 0 || max_retries > 100) return invalid("max_retries is {}; allowed are 0 to 100", max_retries);
+  if (retry_max.count() < 0 || retry_max > std::chrono::hours(1)) {
+    return invalid("retry_max is {} s; allowed are 0 to 3600 s", retry_max.count());
   }
   return {};
 }
 
+Result<void> check_create_times(const CreateOptions& options) {
+  constexpr std::chrono::seconds kLongestTtl{10LL * 365 * 86'400};
+  ORKESTR_CHECK(check_timeout(options.timeout));
+  if (options.paused_ttl && (*options.paused_ttl < std::chrono::seconds(60) || *options.paused_ttl > kLongestTtl)) {
+    return invalid("paused_ttl is {} s; allowed are 60 to {} s", options.paused_ttl->count(), kLongestTtl.count());
+  }
+  return check_retries(options.max_retries, options.retry_max);
+}
+
 // What the interface has and this version does not.
 Result<void> check_supported(const CreateOptions& options, std::string_view backend) {
+  if (backend != "local") return {};
   if (!options.snapshot.empty()) return not_there_yet("snapshot", backend);
   if (options.network != Network::off) {
     return not_there_yet(fmt::format("network '{}'", to_string(options.network)), backend);
   }
   if (!options.allow_domains.empty()) return not_there_yet("allow_domains", backend);
   if (!options.volume.empty()) return not_there_yet("volume", backend);
-  if (options.on_timeout == OnTimeout::pause) return not_there_yet("on_timeout 'pause'", backend);
-  if (options.auto_resume) return not_there_yet("auto_resume", backend);
   if (options.preview_auth) return not_there_yet("preview_auth", backend);
-  if (!options.region.empty() && backend == "local") {
+  if (!options.region.empty()) {
     return Error(
         ErrorCode::not_supported,
         fmt::format("region is {}; the local backend runs sandboxes on this machine and has no regions: leave it out",
@@ -238,6 +242,38 @@ Result<void> check_sandbox_id(std::string_view id) {
                            shown(id)));
 }
 
+Result<void> check_command_id(std::string_view id) {
+  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+  if (!id.empty() && id.size() <= 128 && plain) return {};
+  return Error(ErrorCode::not_found, fmt::format("command {}: no command has such an id; commands() lists them",
+                                                 shown(id)));
+}
+
+Result<void> check_snapshot_id(std::string_view id) {
+  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+  if (!id.empty() && id.size() <= 128 && plain) return {};
+  return Error(ErrorCode::not_found, fmt::format("snapshot {}: no snapshot has such an id", shown(id)));
+}
+
+Result<void> check_resume(const ResumeOptions& options) {
+  return check_retries(options.max_retries, options.retry_max);
+}
+
+Result<void> check_timeout(std::chrono::seconds timeout) {
+  if (timeout >= std::chrono::seconds(10) && timeout <= std::chrono::hours(24)) return {};
+  return invalid("timeout is {} s; allowed are 10 to 86400 s", timeout.count());
+}
+
+Result<void> check_follow_timeout(std::chrono::seconds timeout) {
+  if (timeout >= std::chrono::seconds(1) && timeout <= std::chrono::hours(24)) return {};
+  return invalid("timeout is {} s; allowed are 1 to 86400 s", timeout.count());
+}
+
+Result<void> check_port(int port) {
+  if (port >= 1 && port <= 65535) return {};
+  return invalid("port is {}; allowed are 1 to 65535", port);
+}
+
 Result<CommandRequest> shell_command(std::string_view line, const ExecOptions& options) {
   if (line.empty()) return invalid("command is empty; give a shell command line");
   if (has_nul(line)) return invalid("command contains a NUL byte at offset {}; a command line cannot", line.find('\0'));
@@ -247,6 +283,16 @@ Result<CommandRequest> shell_command(std::string_view line, const ExecOptions& o
         line.size(), kMaxCommandBytes);
   }
   return command({"/bin/bash", "-c", std::string(line)}, options);
+}
+
+Result<CommandRequest> background_command(std::string_view line, const ExecOptions& options) {
+  ORKESTR_TRY(auto request, shell_command(line, options));
+  if (options.tty || options.stdin_open || options.stdin_data) {
+    return invalid("{} is set, which a background command cannot have: nobody is there to write. Use exec_stream()",
+                   options.tty ? "tty" : options.stdin_open ? "stdin_open" : "stdin_data");
+  }
+  request.timeout = {};
+  return request;
 }
 
 Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOptions& options) {
@@ -306,6 +352,26 @@ Result<void> check_waited(const ExecOptions& options) {
 Result<void> check_terminal(int cols, int rows) {
   if (cols < 1 || cols > 1000) return invalid("cols is {}; allowed are 1 to 1000 columns of a terminal", cols);
   if (rows < 1 || rows > 1000) return invalid("rows is {}; allowed are 1 to 1000 rows of a terminal", rows);
+  return {};
+}
+
+Result<void> check_expires_in(std::chrono::seconds expires_in) {
+  if (expires_in >= std::chrono::seconds(60) && expires_in <= std::chrono::seconds(3600)) return {};
+  return invalid("expires_in is {} s; allowed are 60 to 3600 s", expires_in.count());
+}
+
+Result<void> check_batch(std::vector<BatchFile>& files) {
+  if (files.size() > kMaxBatchFiles) {
+    return invalid("files has {} entries; allowed are at most {} in one batch", files.size(), kMaxBatchFiles);
+  }
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    ORKESTR_TRY(files[i].path, check_writable_path(fmt::format("files[{}].path", i), files[i].path));
+    if (files[i].content.size() > kMaxBatchFileBytes) {
+      return invalid("files[{}].content has {} bytes; allowed are at most {}. Write large files one by one", i,
+                     files[i].content.size(), kMaxBatchFileBytes);
+    }
+    ORKESTR_CHECK(check_mode(files[i].mode));
+  }
   return {};
 }
 

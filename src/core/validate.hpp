@@ -19,6 +19,8 @@ inline constexpr std::size_t kMaxArguments = 4096;
 inline constexpr std::size_t kMaxEnvBytes = 64U << 10U;
 inline constexpr std::size_t kMaxEnvEntries = 1024;
 inline constexpr std::size_t kMaxPathBytes = 4096;
+inline constexpr std::size_t kMaxBatchFiles = 64;
+inline constexpr std::size_t kMaxBatchFileBytes = (16U << 20U) - 1;
 inline constexpr std::size_t kMaxMetadataEntries = 64;
 inline constexpr std::size_t kMaxMetadataBytes = 16U << 10U;
 
@@ -26,10 +28,20 @@ inline constexpr std::size_t kMaxMetadataBytes = 16U << 10U;
 Result<void> check_create(const CreateOptions& options, std::string_view backend);
 Result<void> check_list(const ListOptions& options);
 Result<void> check_sandbox_id(std::string_view id);
+Result<void> check_command_id(std::string_view id);
+Result<void> check_snapshot_id(std::string_view id);
+Result<void> check_resume(const ResumeOptions& options);
+// Of a sandbox; of following a command's output.
+Result<void> check_timeout(std::chrono::seconds timeout);
+Result<void> check_follow_timeout(std::chrono::seconds timeout);
+Result<void> check_port(int port);
 
 // The commands as the guest gets them.
 Result<CommandRequest> shell_command(std::string_view command, const ExecOptions& options);
 Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOptions& options);
+
+// One that outlives its caller: no timeout, no input, no terminal.
+Result<CommandRequest> background_command(std::string_view line, const ExecOptions& options);
 
 // For exec() and run(), which have nobody that could write on or resize while they wait.
 Result<void> check_waited(const ExecOptions& options);
@@ -40,6 +52,9 @@ Result<std::string> check_path(std::string_view argument, std::string_view path)
 // The same for a place that is written, made, moved or removed: also not_permitted outside the writable roots.
 Result<std::string> check_writable_path(std::string_view argument, std::string_view path);
 Result<void> check_mode(int mode);
+// Paths are cleaned in place.
+Result<void> check_batch(std::vector<BatchFile>& files);
+Result<void> check_expires_in(std::chrono::seconds expires_in);
 
 // A value in an error text: quoted, cut between characters; control characters and what is not UTF-8 are made visible.
 std::string shown(std::string_view value);

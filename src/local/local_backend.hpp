@@ -26,6 +26,11 @@ class LocalBackend final : public Backend {
   CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) override;
   CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) override;
   CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) override;
+  CancelFunction resume(std::string sandbox_id, Completion<OpenedSandbox> done) override;
+  CancelFunction limits(Completion<Limits> done) override;
+  CancelFunction list_snapshots(Completion<std::vector<SnapshotInfo>> done) override;
+  CancelFunction get_snapshot(std::string snapshot_id, Completion<SnapshotInfo> done) override;
+  CancelFunction remove_snapshot(std::string snapshot_id, Completion<void> done) override;
   Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& options,
                                       const std::stop_token& stop) override;
   Result<TemplateInfo> prepare_template(const std::string& name, const TemplateBuildOptions& options,

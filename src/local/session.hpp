@@ -31,6 +31,21 @@ class LocalSession final : public Session {
   CancelFunction remove_file(std::string path, Completion<void> done) override;
   CancelFunction make_directory(std::string path, bool parents, Completion<void> done) override;
   CancelFunction move_file(std::string source, std::string destination, Completion<void> done) override;
+  CancelFunction write_batch(std::vector<BatchFile> files, Completion<std::vector<BatchWriteResult>> done) override;
+  CancelFunction presign(Presigned kind, std::string path, std::chrono::seconds expires_in,
+                         Completion<PresignedUrl> done) override;
+  CancelFunction start_command(std::string line, CommandRequest request, Completion<CommandInfo> done) override;
+  CancelFunction list_commands(Completion<std::vector<CommandInfo>> done) override;
+  CancelFunction get_command(std::string command_id, Completion<CommandInfo> done) override;
+  CancelFunction kill_command(std::string command_id, Completion<CommandInfo> done) override;
+  CancelFunction command_logs(std::string command_id, std::uint64_t offset, Completion<CommandLogs> done) override;
+  std::unique_ptr<Stream> follow_command(std::string command_id, std::uint64_t offset,
+                                         std::chrono::milliseconds timeout) override;
+  CancelFunction pause(Completion<SandboxInfo> done) override;
+  CancelFunction set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) override;
+  CancelFunction metrics(std::optional<TimePoint> since, Completion<Metrics> done) override;
+  CancelFunction snapshot(std::string name, Completion<SnapshotInfo> done) override;
+  CancelFunction host(int port, Completion<std::string> done) override;
   // Reads the log in the caller's thread: it is there whether or not the sandbox still is.
   CancelFunction events(EventOptions options, Completion<std::vector<Event>> done) override;
 

@@ -14,6 +14,7 @@
 #include "core/io_thread.hpp"
 #include "core/output_cap.hpp"
 #include "core/submit.hpp"
+#include "idle_backend.hpp"
 #include "orkestr/orkestr.hpp"
 
 using namespace orkestr;
@@ -136,13 +137,21 @@ TEST_CASE("which backend is chosen") {
 namespace {
 
 // A host that is full the first `full` times.
-struct FullHost final : Backend {
+struct FullHost final : IdleBackend {
   int full = 0;
   std::atomic<int> attempts{0};
   ErrorCode code = ErrorCode::fleet_full_retry;
   double retry_after = 0.01;
-  std::string_view name() const override { return "test"; }
-  CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override {
+  CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override { return answer(done); }
+  CancelFunction resume(std::string, Completion<OpenedSandbox> done) override { return answer(done); }
+  Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& build,
+                                      const std::stop_token& stop) override {
+    return on_build ? on_build(name, build, stop) : Error(ErrorCode::template_build_failed, "no");
+  }
+  std::function<Result<TemplateInfo>(const std::string&, const TemplateBuildOptions&, const std::stop_token&)> on_build;
+
+ private:
+  CancelFunction answer(const Completion<OpenedSandbox>& done) {
     ErrorDetails details;
     details.retry_after = retry_after;
     if (++attempts <= full) {
@@ -152,26 +161,6 @@ struct FullHost final : Backend {
     }
     return [] {};
   }
-  CancelFunction get(std::string, Completion<OpenedSandbox>) override {
-    return [] {};
-  }
-  CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override {
-    return [] {};
-  }
-  Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& build,
-                                      const std::stop_token& stop) override {
-    return on_build ? on_build(name, build, stop) : Error(ErrorCode::template_build_failed, "no");
-  }
-  Result<TemplateInfo> prepare_template(const std::string&, const TemplateBuildOptions&,
-                                        const std::stop_token&) override {
-    return TemplateInfo{};
-  }
-  Result<std::vector<TemplateInfo>> list_templates() override { return std::vector<TemplateInfo>{}; }
-  Result<TemplateInfo> inspect_template(const std::string&) override { return TemplateInfo{}; }
-  Result<void> remove_template(const std::string&) override { return {}; }
-  std::function<Result<TemplateInfo>(const std::string&, const TemplateBuildOptions&, const std::stop_token&)> on_build;
-  void shut_down() override {}
-  void close_descriptors_after_fork() noexcept override {}
 };
 
 Result<OpenedSandbox> create_on(const std::shared_ptr<FullHost>& host, CreateOptions options) {

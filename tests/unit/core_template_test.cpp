@@ -7,6 +7,7 @@
 
 #include "core/handles.hpp"
 #include "core/workers.hpp"
+#include "idle_backend.hpp"
 #include "orkestr/orkestr.hpp"
 
 using namespace orkestr;
@@ -15,7 +16,7 @@ using namespace std::chrono_literals;
 namespace {
 
 // A host on which a template is missing until it is built.
-struct Host final : Backend {
+struct Host final : IdleBackend {
   std::atomic<bool> built{false};
   std::atomic<int> creates{0};
   std::atomic<int> builds{0};
@@ -25,7 +26,6 @@ struct Host final : Backend {
   bool fails = false;
   bool endless = false;
 
-  std::string_view name() const override { return "test"; }
   CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) override {
     ++creates;
     if (built) {
@@ -36,12 +36,6 @@ struct Host final : Backend {
     } else {
       done(Error(ErrorCode::template_not_found, "not built"));
     }
-    return [] {};
-  }
-  CancelFunction get(std::string, Completion<OpenedSandbox>) override {
-    return [] {};
-  }
-  CancelFunction list(ListOptions, Completion<std::vector<SandboxInfo>>) override {
     return [] {};
   }
   Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& options,
@@ -71,8 +65,6 @@ struct Host final : Backend {
   Result<void> remove_template(const std::string& name) override {
     return Error(ErrorCode::template_not_found, "no " + name);
   }
-  void shut_down() override {}
-  void close_descriptors_after_fork() noexcept override {}
 };
 
 struct Fixture {

@@ -95,12 +95,9 @@ std::vector<Refusal> create_refusals() {
       {"network open", create([](O& o) { o.network = Network::open; })},
       {"allow_domains", create([](O& o) { o.allow_domains = {"example.org"}; })},
       {"volume", create([](O& o) { o.volume = "vol_1"; })},
-      {"on_timeout pause", create([](O& o) { o.on_timeout = OnTimeout::pause; })},
-      {"auto_resume", create([](O& o) { o.auto_resume = true; })},
+      {"paused_ttl", create([](O& o) { o.paused_ttl = std::chrono::seconds(1); })},
       {"preview_auth", create([](O& o) { o.preview_auth = true; })},
       {"region", create([](O& o) { o.region = "eu"; })},
-      {"pause", core::not_there_yet("pause", "local")},
-      {"resume", core::not_there_yet("resume", "local")},
   };
 }
 

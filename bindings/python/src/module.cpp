@@ -105,7 +105,7 @@ void bind_sandbox(py::module_& module) {
       .def_static(
           "resume",
           [](const std::string& id, const std::optional<Client>& client) {
-            return take(without_gil([&] { return Sandbox::resume(id, client); }));
+            return take(without_gil([&] { return Sandbox::resume(id, {}, client); }));
           },
           py::arg("sandbox_id"), py::arg("client"))
       .def("info", [](const Sandbox& sandbox) { return to_python(sandbox.info()); })
