@@ -40,10 +40,10 @@ struct CommandInfo {
 };
 
 struct CommandLogs {
-  std::string content;              // bytes
-  std::uint64_t start_offset = 0;   // of content; later than what was asked for when that is not kept any more
-  std::uint64_t size = 0;           // bytes written in all
-  bool truncated = false;           // content ends before `size`, or begins after the offset that was asked for
+  std::string content;             // bytes
+  std::uint64_t start_offset = 0;  // of content; later than what was asked for when that is not kept any more
+  std::uint64_t size = 0;          // bytes written in all
+  bool truncated = false;          // content ends before `size`, or begins after the offset that was asked for
   std::uint64_t next_offset() const { return start_offset + content.size(); }
 };
 
@@ -57,8 +57,9 @@ class ORKESTR_API LogStream {
   LogStream& operator=(LogStream&&) noexcept;
 
   // The next bytes; the last chunk is_final() and has the exit code, after it comes nothing. Waits at most `timeout`
-  // (nothing: as long as the stream was opened for): then an empty, non-final chunk. Errors: exec_killed when the command
-  // was killed, exec_timeout when the time the stream was opened for has passed (the command runs on), connection.
+  // (nothing: as long as the stream was opened for): then an empty, non-final chunk. Errors: exec_killed when the
+  // command was killed, exec_timeout when the time the stream was opened for has passed (the command runs on),
+  // connection.
   Result<std::optional<ExecChunk>> next(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
   // Readable when next() would not wait. Owned by the stream.
   int fd();
@@ -77,8 +78,8 @@ class ORKESTR_API BackgroundCommand {
   CommandInfo info() const;
   Result<void> refresh() const;
   Operation<void> refresh_async() const;
-  // SIGTERM to all it started, SIGKILL two seconds later; returns when it has ended. Idempotent; the record and the logs
-  // stay readable.
+  // SIGTERM to all it started, SIGKILL two seconds later; returns when it has ended. Idempotent; the record and the
+  // logs stay readable.
   Result<void> kill() const;
   Operation<void> kill_async() const;
   // Until it has ended; exec_timeout when `timeout` passes (it runs on).

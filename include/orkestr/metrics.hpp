@@ -31,7 +31,7 @@ struct Metrics {
   std::optional<std::uint64_t> memory_usage_bytes;  // the guest's working set: used, without what caches could give up
   std::optional<double> memory_usage_percent;
   double lifetime_cpu_seconds = 0;
-  double lifetime_gb_seconds = 0;  // allocated memory times time alive
+  double lifetime_gb_seconds = 0;      // allocated memory times time alive
   std::vector<MetricsSample> samples;  // oldest first
 };
 

@@ -60,7 +60,7 @@ struct CreateOptions {
   Network network = Network::off;
   std::chrono::seconds timeout{600};  // life span, 10 s to 24 h locally; the clock starts when the sandbox runs
   OnTimeout on_timeout = OnTimeout::kill;
-  bool auto_resume = false;              // an operation on the paused sandbox resumes it first
+  bool auto_resume = false;  // an operation on the paused sandbox resumes it first
   // Local: how long it is kept when paused, 60 s to 10 years; nothing: until it is resumed or terminated.
   std::optional<std::chrono::seconds> paused_ttl{};
   bool preview_auth = false;

@@ -70,8 +70,8 @@ class ORKESTR_API Sandbox {
   static Result<std::vector<SandboxInfo>> list(ListOptions options = {}, std::optional<Client> client = {});
   // Brings a paused sandbox back: memory, files and running processes as they were, with a fresh timeout. Locally one
   // that runs is returned as it is, and callers that resume one id at once get the same sandbox; a service answers
-  // not_ready for one that runs. Errors: not_found, not_ready (it has ended), snapshot_incompatible (its files are kept),
-  // vm_failed, fleet_full_retry.
+  // not_ready for one that runs. Errors: not_found, not_ready (it has ended), snapshot_incompatible (its files are
+  // kept), vm_failed, fleet_full_retry.
   static Result<Sandbox> resume(std::string_view sandbox_id, ResumeOptions options = {},
                                 std::optional<Client> client = {});
   // What this account, or this machine, allows.
@@ -118,10 +118,10 @@ class ORKESTR_API Sandbox {
   Result<std::vector<Event>> events(EventOptions options = {}) const;
   Operation<std::vector<Event>> events_async(EventOptions options = {}) const;
 
-  // Freezes the sandbox and everything in it to disk, durably, and ends its machine; resume() goes on from there. Returns
-  // the id. Its timeout stands still meanwhile. Streams that are open end with not_ready; their commands go on after
-  // resume and are then among commands(). Errors: not_ready, snapshot_cap_reached; what goes wrong while saving (a full
-  // disk) leaves the sandbox running.
+  // Freezes the sandbox and everything in it to disk, durably, and ends its machine; resume() goes on from there.
+  // Returns the id. Its timeout stands still meanwhile. Streams that are open end with not_ready; their commands go on
+  // after resume and are then among commands(). Errors: not_ready, snapshot_cap_reached; what goes wrong while saving
+  // (a full disk) leaves the sandbox running.
   Result<std::string> pause() const;
   Operation<std::string> pause_async() const;
   // The sandbox now has this long from now; 10 s to 24 h locally. Errors: not_ready when it does not run.

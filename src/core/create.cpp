@@ -30,7 +30,8 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
       std::lock_guard lock(mutex_);
       mine = ++attempts_;
     }
-    auto cancel = start_([self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
+    auto cancel =
+        start_([self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
     CancelFunction now;
     {
       std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
-// create() and resume() for a host or fleet that may be full: tried again, with growing pauses, within the caller's limits. And for
-// a template that is not built yet.
+// create() and resume() for a host or fleet that may be full: tried again, with growing pauses, within the caller's
+// limits. And for a template that is not built yet.
 #pragma once
 
 #include <memory>

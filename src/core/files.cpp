@@ -176,7 +176,8 @@ Operation<std::vector<BatchWriteResult>> Files::write_batch_async(std::vector<Ba
   using Value = std::vector<BatchWriteResult>;
   if (auto here = sandbox_->client->check_process(); !here) return completed<Value>(here.error());
   if (auto good = core::check_batch(files); !good) return completed<Value>(good.error());
-  return core::submit<Value>([&](auto done) { return sandbox_->session->write_batch(std::move(files), std::move(done)); });
+  return core::submit<Value>(
+      [&](auto done) { return sandbox_->session->write_batch(std::move(files), std::move(done)); });
 }
 
 namespace {

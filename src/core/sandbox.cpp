@@ -32,7 +32,7 @@ Completion<SandboxInfo> into(std::shared_ptr<SandboxImpl> sandbox, Completion<vo
 }
 
 Operation<ExecResult> collect(const std::shared_ptr<SandboxImpl>& sandbox, Result<CommandRequest> request,
-                            ExecOptions options) {
+                              ExecOptions options) {
   if (auto here = sandbox->client->check_process(); !here) return completed<ExecResult>(here.error());
   if (!request) return completed<ExecResult>(request.error());
   if (auto good = core::check_waited(options); !good) return completed<ExecResult>(good.error());

@@ -245,8 +245,8 @@ Result<void> check_sandbox_id(std::string_view id) {
 Result<void> check_command_id(std::string_view id) {
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
   if (!id.empty() && id.size() <= 128 && plain) return {};
-  return Error(ErrorCode::not_found, fmt::format("command {}: no command has such an id; commands() lists them",
-                                                 shown(id)));
+  return Error(ErrorCode::not_found,
+               fmt::format("command {}: no command has such an id; commands() lists them", shown(id)));
 }
 
 Result<void> check_snapshot_id(std::string_view id) {
@@ -289,7 +289,9 @@ Result<CommandRequest> background_command(std::string_view line, const ExecOptio
   ORKESTR_TRY(auto request, shell_command(line, options));
   if (options.tty || options.stdin_open || options.stdin_data) {
     return invalid("{} is set, which a background command cannot have: nobody is there to write. Use exec_stream()",
-                   options.tty ? "tty" : options.stdin_open ? "stdin_open" : "stdin_data");
+                   options.tty          ? "tty"
+                   : options.stdin_open ? "stdin_open"
+                                        : "stdin_data");
   }
   request.timeout = {};
   return request;
