@@ -153,7 +153,7 @@ class Session {
   virtual std::unique_ptr<Stream> follow_command(std::string command_id, std::uint64_t offset,
                                                  std::chrono::milliseconds timeout) = 0;
 
-  // Completes when the sandbox is paused, with its processes gone; a failure leaves it running.
+  // Completes when the sandbox is durably paused (its processes go at that moment); a failure leaves it running.
   virtual CancelFunction pause(Completion<SandboxInfo> done) = 0;
   virtual CancelFunction set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) = 0;
   virtual CancelFunction metrics(std::optional<TimePoint> since, Completion<Metrics> done) = 0;

@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -232,6 +234,7 @@ Result<void> copy_file_contents(int from, int to) {
   struct stat target {};
   if (::fstat(from, &source) != 0 || ::fstat(to, &target) != 0) return errno_error("copy: fstat", errno);
   bool sparse = S_ISREG(source.st_mode) && S_ISREG(target.st_mode) && target.st_size == 0;
+  if (sparse && ::ioctl(to, FICLONE, from) == 0) return {};
   // Without a size to trust (block devices, /proc) the end is where read() says so.
   off_t end = S_ISREG(source.st_mode) && source.st_size > 0 ? source.st_size : off_t{1} << 62;
   if (!sparse || source.st_size == 0) return copy_range(from, to, 0, end);

@@ -90,10 +90,11 @@ Result<void> renew_boot_id() {
 }  // namespace
 
 Result<void> apply_identity(const wire::ConfigureRequest& request, Settings& settings) {
-  settings.env = request.env;
+  if (!request.same_machine) settings.env = request.env;
   if (!settings.is_init) return {};
   ORKESTR_CHECK(set_clock(request.wall_clock_ns));
   ORKESTR_CHECK(add_entropy(request.entropy));
+  if (request.same_machine) return {};
   ORKESTR_CHECK(set_hostname(request.hostname));
   if (!request.machine_id.empty()) ORKESTR_CHECK(write_owned("/etc/machine-id", request.machine_id + "\n"));
   return renew_boot_id();

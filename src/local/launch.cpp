@@ -44,7 +44,10 @@ Launch::Launch(IoLoop& loop, ForkLedger& ledger, StartedSupervisor supervisor, w
       supervisor_(std::move(supervisor)),
       request_(std::move(request)),
       sandbox_id_(std::move(sandbox_id)),
-      done_(std::move(done)) {}
+      done_(std::move(done)),
+      what_(request_.purpose == "resume"     ? "resume sandbox " + sandbox_id_
+            : request_.purpose == "snapshot" ? "make the snapshot"
+                                             : "create sandbox") {}
 
 void Launch::begin() {
   if (!done_) return;  // cancelled before it began
@@ -59,7 +62,7 @@ void Launch::begin() {
   request.type = wire::Type::start;
   request.payload = request_.encode();
   request.patience = {kCreatePatience, false};
-  request.what = "create sandbox";
+  request.what = what_;
   call_ = std::make_shared<Call>(loop_, std::move(request));
   // The connection holds the call, the call holds this launch until its answer.
   connection_->open(call_, self);
@@ -81,7 +84,10 @@ void Launch::answered() {
     }
     Call::Piece& piece = **outcome;
     if (piece.kind == Call::Piece::Kind::progress) {
-      if (auto progress = wire::ProgressMessage::decode(piece.data)) stage_ = progress->stage;
+      if (auto progress = wire::ProgressMessage::decode(piece.data)) {
+        stage_ = progress->stage;
+        if (on_progress_) on_progress_(*progress);
+      }
     } else if (piece.kind == Call::Piece::Kind::end) {
       return made(piece.data);
     }
@@ -97,6 +103,7 @@ void Launch::made(const std::string& payload) {
     return finish(
         vm_error(stage_, fmt::format("the supervisor was asked for sandbox {} and made {}", sandbox_id_, record->id)));
   }
+  if (request_.purpose == "snapshot") return finish(Made{*record, nullptr});
   CallRequest request;
   request.type = wire::Type::acknowledge;
   request.patience = {kAcknowledgePatience, false};
@@ -120,22 +127,21 @@ void Launch::acknowledged(const registry::Record& record) {
 
 void Launch::cancel() {
   loop_.post([self = shared_from_this()] {
-    self->finish(Error(ErrorCode::cancelled, "create sandbox: cancelled; the half-made sandbox is gone"));
+    self->finish(Error(ErrorCode::cancelled, self->what_ + ": cancelled; what was half made is gone"));
   });
 }
 
 Error Launch::explain_loss(const Error& reason) {
   if (connection_ && connection_->established()) {
-    return vm_error(stage_,
-                    fmt::format("create sandbox: the supervisor ended during '{}' ({})", stage_, reason.message()));
+    return vm_error(stage_, fmt::format("{}: the supervisor ended during '{}' ({})", what_, stage_, reason.message()));
   }
   // It never spoke: its first process tells by its exit code whether it could begin at all.
   auto status = supervisor_.child.wait(base::Deadline::after(kExitPatience));
   const std::string how = status && *status ? (*status)->to_string() : "it is still running";
   return vm_error("start supervisor",
-                  fmt::format("create sandbox: the supervisor did not answer ({}; {}); if it was upgraded under this "
+                  fmt::format("{}: the supervisor did not answer ({}; {}); if it was upgraded under this "
                               "program, restart the program",
-                              reason.message(), how));
+                              what_, reason.message(), how));
 }
 
 void Launch::finish(Result<Made> result) {

@@ -3,6 +3,7 @@
 // connection goes; so dropping a launch leaves nothing behind.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
 
   Launch(IoLoop& loop, ForkLedger& ledger, StartedSupervisor supervisor, wire::StartRequest request,
          std::string sandbox_id, Completion<Made> done);
+  // What the supervisor reports meanwhile, on the I/O thread.
+  void on_progress(std::function<void(const wire::ProgressMessage&)> hook) { on_progress_ = std::move(hook); }
 
   // I/O thread.
   void begin();
@@ -57,6 +60,8 @@ class Launch : public std::enable_shared_from_this<Launch> {
   std::shared_ptr<Connection> connection_;
   std::shared_ptr<Call> call_;
   std::string stage_ = "start";  // the last one the supervisor reported
+  const std::string what_;       // "create sandbox"
+  std::function<void(const wire::ProgressMessage&)> on_progress_;
 };
 
 }  // namespace orkestr::local

@@ -59,6 +59,7 @@ void Link::submit(std::shared_ptr<Call> call) {
     return;
   }
   const auto connected = connect();
+  if (!connected && resume_for(call)) return;
   if (!connected) return call->fail(explain_refusal(connected.error()));
   if (!*connected) {
     waiting_.push_back(std::move(call));
@@ -74,20 +75,42 @@ void Link::connect_later(base::Deadline deadline) {
     if (!self->connecting_) return;  // shut down meanwhile
     const auto connected = self->connect();
     if (connected && !*connected && !deadline.expired()) return self->connect_later(deadline);
-    self->connecting_ = false;
-    const auto calls = std::exchange(self->waiting_, {});
-    if (connected && *connected) {
-      for (const auto& call : calls) self->submit(call);
-      return;
-    }
+    if (connected && *connected) return self->retry_waiting({});
     const Error reason = connected ? Error(ErrorCode::not_ready,
                                            fmt::format("sandbox {}: its supervisor took no connection within {} ms; it "
                                                        "may be overloaded or hung: try again, or terminate it",
                                                        self->id_, self->patience_.connect.count()))
                                    : connected.error();
-    const Error told = self->explain_refusal(reason);
-    for (const auto& call : calls) call->fail(told);
+    self->retry_waiting(self->explain_refusal(reason));
   });
+}
+
+void Link::retry_waiting(const Result<void>& reached) {
+  connecting_ = false;
+  for (auto& call : std::exchange(waiting_, {})) {
+    if (reached) {
+      submit(std::move(call));
+    } else {
+      call->fail(reached.error());
+    }
+  }
+}
+
+// True when the sandbox is paused, may be resumed for the sake of a call, and this is such a call: it waits.
+bool Link::resume_for(const std::shared_ptr<Call>& call) {
+  const auto type = call->request().type;
+  if (!resume_ || type == wire::Type::terminate || type == wire::Type::pause || type == wire::Type::set_timeout) {
+    return false;
+  }
+  const auto entry = registry::inspect(sandboxes_dir_, id_);
+  if (!entry || !entry->record.auto_resume) return false;
+  if (entry->record.status != "paused" && entry->record.status != "resuming") return false;
+  waiting_.push_back(call);
+  connecting_ = true;
+  resume_([weak = weak_from_this()](const Result<void>& resumed) {
+    if (auto self = weak.lock(); self && self->connecting_) self->retry_waiting(resumed);
+  });
+  return true;
 }
 
 // The supervisor is not there: the record knows better than errno what became of the sandbox.
@@ -95,6 +118,11 @@ Error Link::explain_refusal(const Error& reason) const {
   if (held()) return reason;
   auto entry = registry::inspect(sandboxes_dir_, id_);
   if (!entry) return entry.error();
+  if (entry->record.status == "paused" || entry->record.status == "resuming") {
+    return Error(ErrorCode::not_ready,
+                 fmt::format("sandbox {} is {}; resume it first, or create sandboxes with auto_resume", id_,
+                             entry->record.status));
+  }
   if (!entry->record.ended()) return reason;
   return Error(ErrorCode::not_ready,
                fmt::format("sandbox {} has ended ({}); create another one", id_, why_it_ended(entry->record)));
@@ -188,10 +216,25 @@ void Link::asked_to_end(const std::shared_ptr<Terminating>& work, const std::opt
   const auto patience = base::Deadline::after(refused ? kRetryTerminate : patience_.death);
   await_death(patience, [self = shared_from_this(), work, refused](bool nobody_left) {
     if (!work->done) return;
+    if (nobody_left && self->is_paused()) return self->end_paused(work);
     if (nobody_left) return self->ended(work);
     if (refused && !work->answer.expired()) return self->ask_to_end(work);
     self->end_by_force(work, refused ? refused->message() : "it answered, but a process of it is still there");
   });
+}
+
+bool Link::is_paused() const {
+  const auto entry = registry::inspect(sandboxes_dir_, id_);
+  return entry && !entry->record.ended() && !entry->alive;
+}
+
+// No process there to ask. False: somebody has begun to resume it, and then there is.
+void Link::end_paused(const std::shared_ptr<Terminating>& work) {
+  const auto over = registry::end_paused(sandboxes_dir_, id_, "terminated");
+  if (!over) return not_ended(work, over.error().message());
+  if (*over) return ended(work);
+  if (work->answer.expired()) return not_ended(work, "it is being resumed, and that does not end");
+  loop_.reactor().add_timer(kRetryTerminate, [self = shared_from_this(), work] { self->ask_to_end(work); });
 }
 
 void Link::end_by_force(const std::shared_ptr<Terminating>& work, const std::string& why) {

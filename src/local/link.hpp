@@ -36,6 +36,9 @@ class Link : public std::enable_shared_from_this<Link> {
         patience_(patience) {}
   ~Link();
 
+  // What brings the sandbox back when it is found paused and says that it may be (auto_resume).
+  void on_paused(std::function<void(Completion<void>)> resume) { resume_ = std::move(resume); }
+
   const std::string& id() const { return id_; }
   const std::string& sandboxes_dir() const { return sandboxes_dir_; }
 
@@ -57,6 +60,8 @@ class Link : public std::enable_shared_from_this<Link> {
   // False: the supervisor's queue is full.
   Result<bool> connect();
   void connect_later(base::Deadline deadline);
+  bool resume_for(const std::shared_ptr<Call>& call);
+  void retry_waiting(const Result<void>& reached);
   void remember_lock();
   Connection::LostHandler lost_handler();
   void lost(const Error& reason, std::vector<std::shared_ptr<Call>> orphans);
@@ -68,6 +73,8 @@ class Link : public std::enable_shared_from_this<Link> {
 
   void ask_to_end(const std::shared_ptr<Terminating>& work);
   void asked_to_end(const std::shared_ptr<Terminating>& work, const std::optional<Error>& refused);
+  bool is_paused() const;
+  void end_paused(const std::shared_ptr<Terminating>& work);
   void end_by_force(const std::shared_ptr<Terminating>& work, const std::string& why);
   void ended(const std::shared_ptr<Terminating>& work);
   void not_ended(const std::shared_ptr<Terminating>& work, const std::string& why);
@@ -78,8 +85,9 @@ class Link : public std::enable_shared_from_this<Link> {
   const std::string id_;
   const LinkPatience patience_;
   std::shared_ptr<Connection> connection_;
-  base::UniqueFd lock_;                         // of the sandbox: it answers also after the file is gone
-  bool connecting_ = false;                     // waiting for room in the supervisor's queue
+  base::UniqueFd lock_;  // of the sandbox: it answers also after the file is gone
+  std::function<void(Completion<void>)> resume_;
+  bool connecting_ = false;                     // waiting for room in the supervisor's queue, or for a resume
   bool explaining_ = false;                     // between the loss of a connection and knowing why
   std::vector<std::shared_ptr<Call>> waiting_;  // submitted meanwhile
   std::vector<std::shared_ptr<Call>> orphans_;  // had no answer when it was lost

@@ -18,6 +18,8 @@
 
 namespace orkestr::local {
 
+class Resume;
+
 class LocalBackend final : public Backend {
  public:
   explicit LocalBackend(std::shared_ptr<IoLoop> loop);
@@ -49,12 +51,19 @@ class LocalBackend final : public Backend {
     std::mutex mutex;
     std::map<std::string, std::weak_ptr<LocalSession>> sessions;  // by directory and id
     std::vector<std::weak_ptr<Launch>> launches;
+    std::vector<std::weak_ptr<Resume>> resumes;
   };
   static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared,
                                                    const std::shared_ptr<IoLoop>& loop, std::shared_ptr<Link> link);
 
   Result<std::shared_ptr<Launch>> prepare(CreateOptions options, Completion<OpenedSandbox> done);
-  Result<OpenedSandbox> open_existing(const std::string& sandbox_id);
+  static Result<OpenedSandbox> open_existing(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,
+                                             const std::string& sandbox_id);
+  static void begin_resume(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,
+                           const std::string& sandbox_id, Completion<registry::Record> done);
+  static Result<std::shared_ptr<Launch>> resume_launch(const std::shared_ptr<Shared>& shared, IoLoop& loop,
+                                                       const std::string& sandboxes_dir, const std::string& sandbox_id,
+                                                       Completion<Launch::Made> made);
 
   std::shared_ptr<IoLoop> loop_;
   std::shared_ptr<Shared> shared_;

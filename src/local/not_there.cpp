@@ -67,14 +67,8 @@ std::unique_ptr<Stream> LocalSession::follow_command(std::string, std::uint64_t,
   call->fail(not_there("a background command"));
   return std::make_unique<CallStream>(std::move(call));
 }
-CancelFunction LocalSession::set_timeout(std::chrono::seconds, Completion<SandboxInfo> done) {
-  return refuse("set_timeout", done);
-}
 CancelFunction LocalSession::metrics(std::optional<TimePoint>, Completion<Metrics> done) {
   return refuse("metrics", done);
 }
-CancelFunction LocalSession::pause(Completion<SandboxInfo> done) { return refuse("pause", done); }
-CancelFunction LocalBackend::resume(std::string, Completion<OpenedSandbox> done) { return refuse("resume", done); }
-CancelFunction LocalBackend::limits(Completion<Limits> done) { return refuse("limits", done); }
 
 }  // namespace orkestr::local

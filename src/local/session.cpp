@@ -15,6 +15,8 @@ namespace {
 constexpr auto kFilePatience = std::chrono::milliseconds(60'000);
 // A command may take its timeout, then the guest's grace for killing it, then the transfer of what it wrote.
 constexpr auto kExecGrace = std::chrono::milliseconds(20'000);
+// Gigabytes to disk.
+constexpr auto kPausePatience = std::chrono::minutes(10);
 constexpr std::size_t kMaxListBytes = 64U << 20U;
 
 TimePoint from_ms(std::int64_t ms) { return TimePoint(std::chrono::milliseconds(ms)); }
@@ -71,6 +73,10 @@ Result<SandboxInfo> to_info(const registry::Record& record) {
   info.created_at = from_ms(record.created_at_ms);
   info.expires_at = from_ms(record.expires_at_ms);
   info.metadata = record.metadata;
+  info.auto_resume = record.auto_resume;
+  if (record.status == "paused" && record.paused_expires_at_ms != 0) {
+    info.paused_expires_at = from_ms(record.paused_expires_at_ms);
+  }
   info.backend = "local";
   info.end_reason = record.end_reason;
   info.accelerator = record.accelerator;
@@ -179,6 +185,33 @@ CancelFunction LocalSession::terminate(Completion<SandboxInfo> done) {
                     link_->id())));
   }
   return [] {};  // the end of a sandbox is not taken back
+}
+
+CancelFunction LocalSession::ask_record(wire::Type type, std::string payload, std::string what,
+                                        Completion<SandboxInfo> done) const {
+  CallRequest call;
+  call.type = type;
+  call.payload = std::move(payload);
+  call.patience = {kPausePatience, false};
+  call.what = std::move(what);
+  return ask(std::move(call), [done = std::move(done)](const Result<std::string>& answer) {
+    if (!answer) return done(answer.error());
+    auto message = wire::RecordMessage::decode(*answer);
+    if (!message) return done(message.error());
+    auto record = registry::Record::from_json(message->record);
+    if (!record) return done(record.error());
+    done(to_info(*record));
+  });
+}
+
+CancelFunction LocalSession::pause(Completion<SandboxInfo> done) {
+  return ask_record(wire::Type::pause, {}, "pause sandbox " + link_->id(), std::move(done));
+}
+
+CancelFunction LocalSession::set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) {
+  wire::TimeoutMessage message;
+  message.seconds = static_cast<std::uint64_t>(timeout.count());
+  return ask_record(wire::Type::set_timeout, message.encode(), "set_timeout", std::move(done));
 }
 
 std::unique_ptr<Stream> LocalSession::exec(CommandRequest request) {

@@ -56,6 +56,7 @@ class LocalSession final : public Session {
   // A call whose only answer is its end; output, if any, is collected up to a cap.
   CancelFunction ask(CallRequest request, Completion<std::string> done) const;
   CancelFunction ask_nothing(CallRequest request, Completion<void> done) const;
+  CancelFunction ask_record(wire::Type type, std::string payload, std::string what, Completion<SandboxInfo> done) const;
 
   std::shared_ptr<IoLoop> loop_;
   std::shared_ptr<LinkTable> links_;

@@ -15,6 +15,7 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "registry/directory.hpp"
+#include "registry/pause.hpp"
 #include "registry/registry.hpp"
 
 namespace orkestr::registry {
@@ -166,6 +167,54 @@ Result<OwnedDirectory> OwnedDirectory::create(const std::string& sandboxes_dir, 
   }
 }
 
+Result<OwnedDirectory> OwnedDirectory::adopt(const std::string& sandboxes_dir, const std::string& id,
+                                             base::Deadline deadline) {
+  const auto not_paused = [&](std::string_view why) {
+    return Error(ErrorCode::not_ready, fmt::format("sandbox {} is not paused: {}", id, why));
+  };
+  OwnedDirectory owned;
+  owned.path_ = sandboxes_dir + "/" + id;
+  auto dir = base::is_sandbox_id(id) ? open_directory(AT_FDCWD, owned.path_)
+                                     : Result<base::UniqueFd>(Error(ErrorCode::file_not_found, ""));
+  if (!dir && dir.error().code() == ErrorCode::file_not_found) {
+    return Error(ErrorCode::not_found, fmt::format("sandbox {}: there is none of this id on this machine", id));
+  }
+  if (!dir) return dir.error();
+  owned.dir_ = std::move(*dir);
+  const auto open = [&]() -> Result<base::UniqueFd> {
+    auto lock = open_lock(owned.dir_.get(), O_RDWR);
+    if (!lock && lock.error().code() == ErrorCode::file_not_found) return not_paused("it has ended");
+    return lock;
+  };
+  ORKESTR_TRY(owned.transition_, open());
+  ORKESTR_TRY(owned.lock_, open());
+  bool ours = false;  // byte 2
+  while (true) {
+    if (!ours) {
+      ORKESTR_TRY(ours, base::try_lock_byte(owned.transition_.get(), kTransitionByte, base::LockKind::write));
+    }
+    if (ours) {
+      auto manifest = read_pause_manifest(owned.dir_.get(), id);
+      if (!manifest && manifest.error().code() == ErrorCode::file_not_found) return not_paused("it runs, or has ended");
+      if (!manifest) return manifest.error();
+      ORKESTR_TRY(const bool qemu, base::is_byte_locked(owned.lock_.get(), kQemuByte));
+      if (!qemu) {
+        ORKESTR_TRY(const bool alone, base::try_lock_byte(owned.lock_.get(), kSupervisorByte, base::LockKind::write));
+        if (alone) return owned;
+      }
+    }
+    if (deadline.expired()) return not_paused("its processes are not gone yet, or somebody else is resuming it");
+    std::this_thread::sleep_for(kRetryPause);
+  }
+}
+
+Result<bool> OwnedDirectory::begin_transition() {
+  ORKESTR_TRY(auto transition, open_lock(dir_.get(), O_RDWR));
+  ORKESTR_TRY(const bool ours, base::try_lock_byte(transition.get(), kTransitionByte, base::LockKind::write));
+  if (ours) transition_ = std::move(transition);
+  return ours;
+}
+
 Result<base::UniqueFd> OwnedDirectory::lock_for_qemu() const {
   ORKESTR_TRY(auto fd, open_lock(dir_.get(), O_RDONLY));
   ORKESTR_TRY(const bool locked, base::try_lock_byte(fd.get(), kQemuByte, base::LockKind::read));
@@ -177,11 +226,24 @@ Result<base::UniqueFd> OwnedDirectory::lock_for_qemu() const {
   return fd;
 }
 
+Result<Record> OwnedDirectory::read_record() const {
+  return registry::read_record(dir_.get(), path_.substr(path_.rfind('/') + 1));
+}
+
 Result<void> OwnedDirectory::write_record(const Record& record) const {
   return base::write_file_atomic_at(dir_.get(), kRecordFile, record.to_json() + "\n", 0600);
 }
 
 Result<void> OwnedDirectory::end_transition() {
+  transition_.reset();
+  return {};
+}
+
+Result<void> OwnedDirectory::leave_paused(const Record& record) {
+  ORKESTR_CHECK(write_record(record));
+  if (::unlinkat(dir_.get(), kSocketFile, 0) != 0 && errno != ENOENT) {
+    return base::errno_error(fmt::format("remove {}/{}", path_, kSocketFile), errno);
+  }
   transition_.reset();
   return {};
 }

@@ -36,6 +36,9 @@ std::string Record::to_json() const {
   out.field("disk_mb", disk_mb);
   out.field("timeout_seconds", timeout_seconds);
   out.field("on_timeout", on_timeout);
+  out.field("auto_resume", auto_resume);
+  out.field("paused_ttl_seconds", paused_ttl_seconds);
+  out.field("paused_expires_at_ms", paused_expires_at_ms);
   out.field("created_at_ms", created_at_ms);
   out.field("expires_at_ms", expires_at_ms);
   out.field("ended_at_ms", ended_at_ms);
@@ -48,6 +51,7 @@ std::string Record::to_json() const {
   out.field("isolation", isolation);
   out.field("jail", jail);
   out.field("create_ms", create_ms);
+  out.field("started_from", started_from);
   out.field("version", version);
   out.end_object();
   return out.take();
@@ -80,6 +84,9 @@ Result<Record> Record::from_json(std::string_view json) {
   r.disk_mb = in.integer_or("disk_mb", defaults.disk_mb);
   r.timeout_seconds = in.integer_or("timeout_seconds", defaults.timeout_seconds);
   r.on_timeout = in.string_or("on_timeout", defaults.on_timeout);
+  r.auto_resume = in.boolean_or("auto_resume", false);
+  r.paused_ttl_seconds = in.integer_or("paused_ttl_seconds", 0);
+  r.paused_expires_at_ms = in.integer_or("paused_expires_at_ms", 0);
   r.created_at_ms = in.integer_or("created_at_ms", 0);
   r.expires_at_ms = in.integer_or("expires_at_ms", 0);
   r.ended_at_ms = in.integer_or("ended_at_ms", 0);
@@ -92,6 +99,7 @@ Result<Record> Record::from_json(std::string_view json) {
   r.isolation = in.string_or("isolation", "");
   r.jail = in.string_or("jail", "");
   r.create_ms = in.integer_or("create_ms", 0);
+  r.started_from = in.string_or("started_from", "");
   r.version = in.string_or("version", "");
   return r;
 }

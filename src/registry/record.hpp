@@ -24,7 +24,10 @@ struct Record {
   std::int64_t disk_mb = 8192;
   std::int64_t timeout_seconds = 600;
   std::string on_timeout = "kill";
-  std::int64_t created_at_ms = 0;  // wall clock, since 1970
+  bool auto_resume = false;
+  std::int64_t paused_ttl_seconds = 0;    // 0: kept until it is resumed or terminated
+  std::int64_t paused_expires_at_ms = 0;  // while paused, with a ttl
+  std::int64_t created_at_ms = 0;         // wall clock, since 1970
   std::int64_t expires_at_ms = 0;
   std::int64_t ended_at_ms = 0;  // 0 while it lives
   std::string end_reason;        // "terminated", "timeout", "failed: …"
@@ -34,6 +37,7 @@ struct Record {
   std::string isolation;       // "hardware", "emulated"
   std::string jail;            // what containment was applied, and what was not and why
   std::int64_t create_ms = 0;  // from the supervisor's start to running
+  std::string started_from;    // "boot", "snapshot", "pool", "pause"
   std::string version;         // of the library that made it
 
   std::string to_json() const;

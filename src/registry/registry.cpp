@@ -17,6 +17,7 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "registry/directory.hpp"
+#include "registry/pause.hpp"
 
 namespace orkestr::registry {
 namespace {
@@ -45,8 +46,41 @@ Record as_dead(Record record) {
   return record;
 }
 
+// What a record says of a sandbox that nobody holds and that is paused.
+Record as_paused(Record record) {
+  record.status = "paused";
+  return record;
+}
+
+bool is_expired(const Record& paused) {
+  return paused.paused_expires_at_ms != 0 && base::wall_clock_ms() >= paused.paused_expires_at_ms;
+}
+
+// Of a record that nobody holds: nothing unless it is paused. A manifest that cannot be read counts: who resumes it is
+// told, and its files are kept.
+std::optional<Record> paused_record(int dir_fd, const std::string& id) {
+  auto record = read_record(dir_fd, id);
+  if (!record || record->ended()) return std::nullopt;
+  const auto manifest = read_pause_manifest(dir_fd, id);
+  if (!manifest && manifest.error().code() == ErrorCode::file_not_found) return std::nullopt;
+  return as_paused(std::move(*record));
+}
+
+// Precondition: byte 2 is held, bytes 0 and 1 are free.
+Result<Record> end_with(int dir_fd, Record record, std::string status, std::string reason) {
+  record.status = std::move(status);
+  record.end_reason = std::move(reason);
+  record.ended_at_ms = base::wall_clock_ms();
+  ORKESTR_CHECK(base::write_file_atomic_at(dir_fd, kRecordFile, record.to_json() + "\n", 0600));
+  ORKESTR_CHECK(remove_all_but_history(dir_fd));
+  return record;
+}
+
 // Precondition: byte 2 is held, bytes 0 and 1 are free.
 Result<Record> reap(int dir_fd, const std::string& id) {
+  if (auto paused = paused_record(dir_fd, id)) {
+    return end_with(dir_fd, std::move(*paused), "terminated", "kept paused for as long as was asked for");
+  }
   auto read = read_record(dir_fd, id);
   const bool said_how = read && read->ended();
   Record record;
@@ -85,6 +119,7 @@ Result<std::optional<Record>> try_reap(int dir_fd, int lock_fd, const std::strin
   // Now that no transition can begin: is it still true? A reaper before us has unlinked this very file.
   ORKESTR_TRY(const Holder holder, find_holder(lock_fd));
   if (holder != Holder::nobody || !has_name(lock_fd)) return std::optional<Record>();
+  if (const auto paused = paused_record(dir_fd, id); paused && !is_expired(*paused)) return std::optional<Record>();
   ORKESTR_TRY(Record record, reap(dir_fd, id));
   return std::optional<Record>(std::move(record));
 }
@@ -103,9 +138,21 @@ Result<Entry> examine(int dir_fd, const std::string& id, base::Deadline deadline
     ORKESTR_TRY(const Holder holder, find_holder(lock->get()));
     if (holder == Holder::supervisor) {
       ORKESTR_TRY(Record record, read_record(dir_fd, id));
+      // A transition leaves its word to the lock: what is on disk is true before and after it.
+      ORKESTR_TRY(const bool transition, base::is_byte_locked(lock->get(), kTransitionByte));
+      if (transition && record.status == "running") {
+        const auto manifest = read_pause_manifest(dir_fd, id);
+        record.status = manifest ? "paused" : "pausing";
+      }
+      if (transition && record.status == "paused") record.status = "resuming";
       return Entry{std::move(record), true};
     }
     if (holder == Holder::nobody) {
+      if (auto paused = paused_record(dir_fd, id); paused && !is_expired(*paused)) {
+        ORKESTR_TRY(const bool transition, base::is_byte_locked(lock->get(), kTransitionByte));
+        if (transition) paused->status = "resuming";
+        return Entry{std::move(*paused), false};
+      }
       auto reaped = try_reap(dir_fd, lock->get(), id);
       if (reaped && *reaped) return Entry{std::move(**reaped), false};
       // A full disk, a read-only file system: what is dead is dead all the same.
@@ -203,9 +250,51 @@ Result<std::vector<std::string>> find_dead(const std::string& sandboxes_dir) {
     auto lock = open_lock(dir->get(), O_RDWR);
     if (!lock) continue;  // ended and buried; or its maker is between two system calls
     auto holder = find_holder(lock->get());
-    if (holder && *holder == Holder::nobody) dead.push_back(name);
+    if (!holder || *holder != Holder::nobody) continue;
+    if (const auto paused = paused_record(dir->get(), name); paused && !is_expired(*paused)) continue;
+    dead.push_back(name);
   }
   return dead;
+}
+
+Result<bool> end_paused(const std::string& sandboxes_dir, const std::string& id, const std::string& reason) {
+  if (!base::is_sandbox_id(id)) return no_such_sandbox(id);
+  auto dir = open_directory(AT_FDCWD, sandboxes_dir + "/" + id);
+  if (!dir && dir.error().code() == ErrorCode::file_not_found) return no_such_sandbox(id);
+  if (!dir) return dir.error();
+  auto lock = open_lock(dir->get(), O_RDWR);
+  if (!lock && lock.error().code() == ErrorCode::file_not_found) return false;
+  if (!lock) return lock.error();
+  ORKESTR_TRY(const bool ours, base::try_lock_byte(lock->get(), kTransitionByte, base::LockKind::write));
+  if (!ours) return false;
+  ORKESTR_TRY(const Holder holder, find_holder(lock->get()));
+  if (holder != Holder::nobody || !has_name(lock->get())) return false;
+  auto paused = paused_record(dir->get(), id);
+  if (!paused) return false;
+  ORKESTR_CHECK(end_with(dir->get(), std::move(*paused), "terminated", reason));
+  return true;
+}
+
+Result<int> count_alive(const std::string& sandboxes_dir) {
+  ORKESTR_TRY(const auto names, base::list_directory(sandboxes_dir));
+  int alive = 0;
+  for (const std::string& name : names) {
+    if (!base::is_sandbox_id(name)) continue;
+    auto lock = base::open_at(AT_FDCWD, fmt::format("{}/{}/{}", sandboxes_dir, name, kLockFile), O_RDONLY | O_NOFOLLOW);
+    if (!lock) continue;
+    const auto held = base::is_byte_locked(lock->get(), kSupervisorByte);
+    if (held && *held) ++alive;
+  }
+  return alive;
+}
+
+std::size_t count_paused(const std::string& sandboxes_dir) {
+  const auto names = base::list_directory(sandboxes_dir);
+  if (!names) return 0;
+  return static_cast<std::size_t>(std::count_if(names->begin(), names->end(), [&](const std::string& name) {
+    return base::is_sandbox_id(name) &&
+           base::exists(fmt::format("{}/{}/{}/{}", sandboxes_dir, name, kPauseDirectory, kPauseManifestFile));
+  }));
 }
 
 Result<std::vector<std::string>> forget_old(const std::string& sandboxes_dir, std::int64_t now_ms) {

@@ -8,11 +8,12 @@
 //       record.json   Record, replaced atomically
 //       events.jsonl  the activity log, one JSON object a line, append only
 //       s             the supervisor's socket
+//       pause/        everything of a paused sandbox, see pause.hpp
 //   <state>/sandboxes/.new-<id>     being made: becomes <id> by rename once its locks are held
 //
 // A sandbox that ended keeps record.json and events.jsonl, nothing else. A sandbox without holders of bytes 0 and 1
-// whose record does not say how it ended is dead: whoever notices first reaps it (takes byte 2, checks again, writes
-// `failed`, removes the rest).
+// whose record does not say how it ended is paused if it has a complete pause/, until its time to be kept is over; else
+// it is dead: whoever notices first reaps it (takes byte 2, checks again, writes how it ended, removes the rest).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.hpp"
 #include "base/unique_fd.hpp"
 #include "orkestr/error.hpp"
 #include "registry/record.hpp"
@@ -45,15 +47,24 @@ class OwnedDirectory {
   OwnedDirectory(OwnedDirectory&&) noexcept = default;
   OwnedDirectory& operator=(OwnedDirectory&&) noexcept = default;
 
+  // The claim on a paused one, by who resumes it. Waits until `deadline` for a transition that is under way, and for
+  // the last processes of a pause to go. not_ready: it runs already, or is not paused; not_found: there is none.
+  static Result<OwnedDirectory> adopt(const std::string& sandboxes_dir, const std::string& id, base::Deadline deadline);
+
   const std::string& path() const { return path_; }
   int dir_fd() const { return dir_.get(); }
   // A read-only description of the lock file holding byte 1, for QEMU to inherit. Opened anew for every QEMU.
   Result<base::UniqueFd> lock_for_qemu() const;
+  Result<Record> read_record() const;
   Result<void> write_record(const Record& record) const;
+  // Takes byte 2: false when another process has it.
+  Result<bool> begin_transition();
   Result<void> end_transition();  // releases byte 2: the sandbox is up
   // Final record, then socket and lock file are removed. Called when QEMU is gone. Byte 0 stays held as long as this
   // object lives, so that who waits on the lock learns that the supervisor itself is gone, not only its files.
   Result<void> finish(const Record& record);
+  // The same for a sandbox that is paused now: lock file and pause/ stay.
+  Result<void> leave_paused(const Record& record);
 
  private:
   OwnedDirectory() = default;
@@ -87,6 +98,13 @@ Result<std::optional<base::UniqueFd>> connect(const std::string& sandboxes_dir, 
 // that is says the kernel, now: a process of this name whose /proc entry shows the lock, signalled through a pidfd that
 // was opened before the look. vm_failed when none is found or it may not be signalled. Never kills the caller.
 Result<void> kill_supervisor(int lock_fd, const std::string& id);
+// Ends a paused sandbox that nobody is resuming: writes the final record, removes all else. False when it is not paused
+// any more, or a transition is under way: then look again.
+Result<bool> end_paused(const std::string& sandboxes_dir, const std::string& id, const std::string& reason);
+// How many sandboxes have a supervisor. Looks only.
+Result<int> count_alive(const std::string& sandboxes_dir);
+// How many paused sandboxes there are. Looks only.
+std::size_t count_paused(const std::string& sandboxes_dir);
 // The listening socket inside the owner's directory (0600), for the supervisor.
 Result<base::UniqueFd> listen(const OwnedDirectory& directory);
 

@@ -110,7 +110,10 @@ Result<void> Connection::handle_events() {
 }
 
 Result<void> Connection::handle(const wire::Frame& frame) {
-  if (frame.type == wire::Type::pong) return {};
+  if (frame.type == wire::Type::pong) {
+    if (const auto hook = hooks_.pong) hook();
+    return {};
+  }
   if (frame.type != wire::Type::ping) {
     // A copy: the hook may close us, which lets go of the hooks.
     const auto hook = hooks_.frame;

@@ -8,6 +8,7 @@
 
 #include "base/build_stamp.hpp"
 #include "orkestr/version.hpp"
+#include "supervisor/failpoint.hpp"
 #include "supervisor/host_check.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/process_state.hpp"
@@ -19,6 +20,10 @@ int main(int argc, char** argv) {
   const std::string_view argument = argc == 2 ? argv[1] : "";
   if (argument == "--version") {
     fmt::print("orkestr-supervisor {} ({})\n", ORKESTR_VERSION, base::kBuildStamp);
+    return 0;
+  }
+  if (argument == "--failpoints") {
+    for (const auto name : supervisor::kFailpoints) fmt::print("{}\n", name);
     return 0;
   }
   if (argument == "--check-host") return supervisor::print_host_check();

@@ -311,6 +311,16 @@ void Operations::configure(const wire::ConfigureRequest& request, TimePoint now)
   operations_.emplace(id, std::move(operation));
 }
 
+void Operations::run(const wire::ExecRequest& request, TimePoint now) {
+  const std::uint32_t id = fresh_id();
+  Operation operation;
+  operation.request = Type::exec;
+  operation.own = true;
+  operation.opened = now;
+  outbox_.to_guest.push_back({wire::OutFrame(Type::exec, id, request.encode()), Lane::control});
+  operations_.emplace(id, std::move(operation));
+}
+
 Result<void> Operations::from_guest(const wire::Frame& frame, TimePoint now) {
   const auto found = operations_.find(frame.id);
   if (found == operations_.end()) return guest_fault(frame, "which is not open");
@@ -405,6 +415,7 @@ Result<void> Operations::guest_result(std::uint32_t id, Operation& operation, co
   }
   if (!operation.list.at_boundary()) return guest_fault(frame, "in the middle of an entry");
   if (operation.request == Type::configure) outbox_.configured = Result<void>();
+  if (operation.own) outbox_.ran = Result<wire::ExecExit>(*exit);
   answer(operation, Type::result, payload);
   finish(id, now, exit, {});
   return {};
@@ -419,6 +430,7 @@ Result<void> Operations::guest_error(std::uint32_t id, Operation& operation, con
   if (operation.request == Type::configure) {
     outbox_.configured = Result<void>(Error(ErrorCode::vm_failed, clean.message));
   }
+  if (operation.own) outbox_.ran = Result<wire::ExecExit>(Error(ErrorCode::vm_failed, clean.message));
   answer(operation, Type::error, clean.encode());
   finish(id, now, std::nullopt, clean.code);
   return {};
@@ -429,6 +441,7 @@ void Operations::guest_gone(const Error& why, TimePoint now) {
   while (!operations_.empty()) {
     const auto& [id, operation] = *operations_.begin();
     if (operation.request == Type::configure) outbox_.configured = Result<void>(why);
+    if (operation.own) outbox_.ran = Result<wire::ExecExit>(why);
     if (operation.client != kNobody) answer_error(operation.client, operation.client_op, why);
     finish(id, now, std::nullopt, to_string(why.code()));
   }
@@ -438,7 +451,7 @@ void Operations::finish(std::uint32_t id, TimePoint now, std::optional<wire::Exe
                         std::string_view error_code) {
   auto node = operations_.extract(id);
   Operation& operation = node.mapped();
-  if (is_logged(operation.request)) {
+  if (is_logged(operation.request) && !operation.own) {
     Finished event;
     event.request = operation.request;
     event.command = std::move(operation.command);

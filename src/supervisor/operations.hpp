@@ -70,7 +70,8 @@ struct Outbox {
   std::vector<ToGuest> to_guest;
   std::vector<ToClient> to_client;
   std::vector<Finished> finished;
-  std::optional<Result<void>> configured;  // the guest's answer to configure()
+  std::optional<Result<void>> configured;     // the guest's answer to configure()
+  std::optional<Result<wire::ExecExit>> ran;  // how the command of run() ended
 };
 
 // The entries of a file_list as they pass: 32-bit length and FileInfo, cut anywhere. Holds at most one entry.
@@ -107,6 +108,8 @@ class Operations {
 
   // Sends the guest its identity; the answer is outbox.configured.
   void configure(const wire::ConfigureRequest& request, TimePoint now);
+  // Runs a command of our own; its output is dropped, nothing is logged. The answer is outbox.ran. One at a time.
+  void run(const wire::ExecRequest& request, TimePoint now);
   // data, credit, started, result, error. An error: the guest is broken or hostile, its channel must be closed.
   Result<void> from_guest(const wire::Frame& frame, TimePoint now);
   // Every open operation is answered with `why`, and so is every later request.
@@ -123,6 +126,7 @@ class Operations {
     ClientId client = kNobody;
     std::uint32_t client_op = 0;
     wire::Type request{};
+    bool own = false;  // of run()
     bool has_input = false;
     bool tty = false;
     std::uint32_t output_credit = wire::kInitialCredit;  // what the guest may still send

@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "base/system.hpp"
@@ -41,7 +42,7 @@ Relay::Relay(asio::any_io_executor executor, Hooks hooks)
       hooks_(std::move(hooks)),
       accept_pause_(executor_),
       tick_(executor_),
-      configured_signal_(executor_) {}
+      answered_(executor_) {}
 
 Relay::~Relay() { close(); }
 
@@ -119,6 +120,8 @@ Result<void> Relay::from_client(ClientId id, const wire::Frame& frame) {
     case wire::Type::acknowledge:
     case wire::Type::inspect:
     case wire::Type::terminate:
+    case wire::Type::pause:
+    case wire::Type::set_timeout:
       ORKESTR_CHECK(operations_.take_request_id(id, frame.id));
       if (const auto hook = hooks_.request) hook(id, frame);
       return {};
@@ -160,6 +163,8 @@ void Relay::answer_error(ClientId client, std::uint32_t id, const Error& error) 
 
 void Relay::attach_guest(base::UniqueFd socket) {
   if (guest_) guest_->close();
+  held_back_.clear();
+  frozen_ = false;
   operations_.guest_gone(still_starting(), steady_clock::now());
   deliver();
   guest_ = Connection::start(executor_, std::move(socket), wire::Receiver::supervisor_from_guest,
@@ -168,6 +173,11 @@ void Relay::attach_guest(base::UniqueFd socket) {
                                     if (const auto hook = hooks_.guest_established) hook();
                                   },
                               .frame = [this](const wire::Frame& frame) { return from_guest(frame); },
+                              .pong =
+                                  [this] {
+                                    ponged_ = true;
+                                    answered_.cancel();
+                                  },
                               .closed = [this](const Error& why, Connection::End end) { guest_lost(why, end); }});
 }
 
@@ -185,21 +195,59 @@ Result<void> Relay::from_guest(const wire::Frame& frame) {
 
 void Relay::guest_lost(const Error& why, Connection::End end) {
   guest_.reset();
-  configured_signal_.cancel();
+  answered_.cancel();
   if (const auto hook = hooks_.guest_lost) hook(why, end);
+}
+
+template <class Condition>
+asio::awaitable<Result<void>> Relay::await_answer(Condition answered, const char* to, base::Deadline deadline) {
+  while (!answered()) {
+    if (!guest_) co_return Error(ErrorCode::vm_failed, fmt::format("the guest went away before it answered {}", to));
+    if (deadline.expired()) co_return Error(ErrorCode::vm_failed, fmt::format("the guest does not answer {}", to));
+    answered_.expires_at(deadline.time_point().value_or(steady_clock::time_point::max()));
+    co_await answered_.async_wait(kQuietly);
+  }
+  co_return Result<void>();
 }
 
 asio::awaitable<Result<void>> Relay::configure(wire::ConfigureRequest request, base::Deadline deadline) {
   configured_.reset();
   operations_.configure(request, steady_clock::now());
   deliver();
-  while (!configured_) {
-    if (!guest_) co_return Error(ErrorCode::vm_failed, "the guest went away before it had its identity");
-    if (deadline.expired()) co_return Error(ErrorCode::vm_failed, "the guest does not answer `configure`");
-    configured_signal_.expires_at(deadline.time_point().value_or(steady_clock::time_point::max()));
-    co_await configured_signal_.async_wait(kQuietly);
-  }
+  auto there = co_await await_answer([this] { return configured_.has_value(); }, "`configure`", deadline);
+  if (!there) co_return there;
   co_return *std::exchange(configured_, std::nullopt);
+}
+
+asio::awaitable<Result<wire::ExecExit>> Relay::run(wire::ExecRequest request, base::Deadline deadline) {
+  ran_.reset();
+  operations_.run(request, steady_clock::now());
+  deliver();
+  auto there = co_await await_answer([this] { return ran_.has_value(); }, "a command of its supervisor", deadline);
+  if (!there) co_return there.error();
+  co_return *std::exchange(ran_, std::nullopt);
+}
+
+asio::awaitable<Result<void>> Relay::freeze(base::Deadline deadline) {
+  frozen_ = true;
+  ponged_ = false;
+  asio::steady_timer pause(executor_);
+  while (guest_ && !guest_->drained() && !deadline.expired()) {
+    pause.expires_after(kFlushPoll);
+    co_await pause.async_wait(kQuietly);
+  }
+  // What is on its way comes before this, and the answer after all of it was read.
+  if (guest_) guest_->send(wire::OutFrame(wire::Type::ping, 0), wire::Lane::control);
+  auto there = co_await await_answer([this] { return ponged_; }, "`ping`", deadline);
+  if (!there) thaw();
+  co_return there;
+}
+
+void Relay::thaw() {
+  frozen_ = false;
+  for (auto& item : std::exchange(held_back_, {})) {
+    if (guest_) guest_->send(std::move(item.frame), item.lane);
+  }
 }
 
 void Relay::accept_operations(wire::EnvList sandbox_env) {
@@ -208,6 +256,8 @@ void Relay::accept_operations(wire::EnvList sandbox_env) {
 }
 
 void Relay::end_operations(const Error& why) {
+  held_back_.clear();
+  frozen_ = false;
   if (guest_) guest_->close();
   guest_.reset();
   operations_.guest_gone(why, steady_clock::now());
@@ -220,7 +270,9 @@ void Relay::end_operations(const Error& why) {
 // Hooks that are called here may come back here, so the outbox is taken as a whole.
 void Relay::deliver() {
   Outbox outbox = operations_.take_outbox();
-  if (guest_) {
+  if (frozen_) {
+    std::move(outbox.to_guest.begin(), outbox.to_guest.end(), std::back_inserter(held_back_));
+  } else if (guest_) {
     for (auto& item : outbox.to_guest) guest_->send(std::move(item.frame), item.lane);
     // Not from within: this may be the guest's own handler.
     if (guest_->queued_bytes() > kMaxGuestQueueBytes) asio::post(executor_, [this] { give_up_choked_guest(); });
@@ -229,7 +281,11 @@ void Relay::deliver() {
   for (auto& item : outbox.to_client) deliver_to_client(std::move(item), choked);
   if (outbox.configured) {
     configured_ = *outbox.configured;
-    configured_signal_.cancel();
+    answered_.cancel();
+  }
+  if (outbox.ran) {
+    ran_ = std::move(*outbox.ran);
+    answered_.cancel();
   }
   if (const auto hook = hooks_.finished) {
     for (const Finished& event : outbox.finished) hook(event);

@@ -34,7 +34,7 @@ inline constexpr std::size_t kMaxGuestQueueBytes = 256U << 20U;
 class Relay {
  public:
   struct Hooks {
-    // start, acknowledge, inspect, terminate. The id is already checked; the owner answers.
+    // start, acknowledge, inspect, terminate, pause, set_timeout. The id is already checked; the owner answers.
     std::function<void(ClientId, const wire::Frame&)> request;
     std::function<void(ClientId)> client_gone;
     std::function<void()> guest_established;
@@ -60,8 +60,14 @@ class Relay {
   bool guest_established() const { return guest_ && guest_->established(); }
   // Gives the guest its identity and waits until it says that all of it is applied.
   boost::asio::awaitable<Result<void>> configure(wire::ConfigureRequest request, base::Deadline deadline);
+  // Runs a command in the guest for ourselves and waits for its end; what it writes is dropped.
+  boost::asio::awaitable<Result<wire::ExecExit>> run(wire::ExecRequest request, base::Deadline deadline);
   // From now on clients' requests reach the guest. `sandbox_env` is masked in the log.
   void accept_operations(wire::EnvList sandbox_env);
+  // Holds back what clients have for the guest, and returns once the guest has taken everything that was sent before:
+  // from then on both ends of its channel are between two frames, until thaw(). An error: it does not answer; thawed.
+  boost::asio::awaitable<Result<void>> freeze(base::Deadline deadline);
+  void thaw();
   // Disconnects the guest; open and later operations are answered with `why`.
   void end_operations(const Error& why);
 
@@ -82,6 +88,8 @@ class Relay {
   void client_lost(ClientId id);
   Result<void> from_guest(const wire::Frame& frame);
   void guest_lost(const Error& why, Connection::End end);
+  template <class Condition>
+  boost::asio::awaitable<Result<void>> await_answer(Condition answered, const char* to, base::Deadline deadline);
   void deliver();
   void give_up_choked_guest();
   void deliver_to_client(Outbox::ToClient item, std::vector<ClientId>& choked);
@@ -98,7 +106,11 @@ class Relay {
   boost::asio::steady_timer tick_;
   bool ticking_ = false;
   std::optional<Result<void>> configured_;
-  boost::asio::steady_timer configured_signal_;
+  std::optional<Result<wire::ExecExit>> ran_;
+  bool frozen_ = false;
+  bool ponged_ = false;
+  std::vector<Outbox::ToGuest> held_back_;  // while frozen
+  boost::asio::steady_timer answered_;      // cancelled when one of ours was answered, or the guest is gone
 };
 
 }  // namespace orkestr::supervisor

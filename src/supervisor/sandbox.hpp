@@ -4,11 +4,15 @@
 // Owns everything: directory and locks, QEMU, connections, deadline, event log. One thread, one io_context. A sandbox
 // ends exactly once, for the first reason that comes (end()); what comes later changes nothing.
 //
-// States: waiting for `start` → starting (bring_up) → running → ending → over. Ending is possible in each of them.
+// States: waiting for `start` → starting → running ⇄ pausing → ending → over. Ending is possible in each of them. Three
+// sources: sandbox.cpp (requests, running, ending), start.cpp (boot, snapshot, restore), pause.cpp (pause, resume).
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
@@ -25,10 +29,15 @@
 #include "supervisor/relay.hpp"
 #include "supervisor/stall_watch.hpp"
 #include "supervisor/timers.hpp"
+#include "vm/snapshot_store.hpp"
 #include "vm/vm.hpp"
 #include "wire/message.hpp"
 
 namespace orkestr::supervisor {
+
+inline constexpr std::int64_t kLastResortMs = 30'000;             // beyond a deadline
+inline constexpr std::chrono::milliseconds kQemuEndsWithin{500};  // after its end of the agent channel has closed
+inline constexpr std::int64_t kMaxTimeoutSeconds = 10LL * 366 * 86'400;
 
 class Sandbox {
  public:
@@ -44,7 +53,7 @@ class Sandbox {
     std::uint32_t id = 0;
   };
   struct Ending {
-    std::string status;  // "terminated", "failed"
+    std::string status;  // "terminated", "failed"; "paused": its directory is complete and stays
     std::string reason;
   };
 
@@ -54,24 +63,46 @@ class Sandbox {
   void on_request(ClientId client, const wire::Frame& frame);
   void on_start(Request from, std::string_view payload);
   void on_terminate(Request from);
+  void on_pause(Request from);
+  void on_set_timeout(Request from, std::string_view payload);
   void on_client_gone(ClientId client);
   void answer_record(Request to);
 
   // Starting.
-  boost::asio::awaitable<void> start(wire::StartRequest request);
-  boost::asio::awaitable<Result<void>> bring_up(wire::StartRequest request);
-  Result<void> claim(const wire::StartRequest& request);
-  boost::asio::awaitable<Result<void>> boot(const wire::StartRequest& request);
-  boost::asio::awaitable<Result<void>> try_boot(const wire::StartRequest& request, bool& worth_a_retry);
+  boost::asio::awaitable<void> start();
+  boost::asio::awaitable<Result<void>> bring_up();
+  boost::asio::awaitable<Result<void>> await_turn();
+  Result<void> choose_host();
+  Result<void> claim();
+  boost::asio::awaitable<Result<void>> boot();
+  boost::asio::awaitable<Result<void>> try_start(std::optional<vm::SnapshotFiles> snapshot, bool& worth_a_retry);
+  boost::asio::awaitable<Result<void>> start_vm(vm::VmConfig config, bool& worth_a_retry);
+  vm::VmConfig vm_config() const;
+  int vcpus() const;
   boost::asio::awaitable<Result<void>> wait_for_agent();
-  boost::asio::awaitable<Result<void>> give_identity(const wire::EnvList& env);
+  boost::asio::awaitable<Result<void>> give_identity(wire::EnvList env, bool same_machine);
   Result<void> announce();
+  Result<void> restart_clock(std::int64_t seconds);
   void progress(std::string stage, std::string text);
   boost::asio::awaitable<Error> boot_loss(std::string stage, std::string when);
   Error boot_error(std::string stage, std::string_view what) const;
 
+  // The template's snapshot.
+  std::string snapshot_key() const;
+  vm::SnapshotStore snapshot_store() const;
+  boost::asio::awaitable<Result<vm::SnapshotFiles>> find_or_make_snapshot();
+  boost::asio::awaitable<Result<vm::SnapshotFiles>> make_snapshot(const std::string& key);
+  boost::asio::awaitable<Result<void>> save_snapshot(const vm::SnapshotFiles& files);
+
+  // Pause and resume.
+  boost::asio::awaitable<void> pause();
+  boost::asio::awaitable<void> pause_at_timeout();
+  boost::asio::awaitable<Result<void>> save_pause();
+  boost::asio::awaitable<Result<void>> write_pause(const std::string& draft);
+  boost::asio::awaitable<Result<void>> resume();
+
   // Running.
-  boost::asio::awaitable<void> watch_deadline(base::UniqueFd timer);
+  boost::asio::awaitable<void> watch_deadline();
   boost::asio::awaitable<void> watch_vm();
   boost::asio::awaitable<void> watch_signals();
   boost::asio::awaitable<void> explain_guest_loss(Error why, Connection::End end);
@@ -83,12 +114,18 @@ class Sandbox {
   void wake();
 
   template <class Awaitable>
-  void spawn(Awaitable coroutine);
+  void spawn(Awaitable coroutine) {
+    boost::asio::co_spawn(io_, std::move(coroutine), boost::asio::detached);
+  }
 
   boost::asio::io_context io_{1};
-  const std::chrono::steady_clock::time_point born_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point born_ = std::chrono::steady_clock::now();  // or its turn to start came
   const std::string library_stamp_;
+  wire::StartRequest request_;
   registry::Record record_;
+  vm::Accelerator accelerator_;
+  vm::QemuBuild qemu_;
+  base::UniqueFd start_slot_;
   std::optional<registry::OwnedDirectory> directory_;
   std::optional<registry::EventLog> events_;
   std::optional<LastResort> last_resort_;
@@ -96,10 +133,12 @@ class Sandbox {
   std::function<void()> kill_starting_vm_;  // while Vm::start() is under way and has a process
   Relay relay_;
   boost::asio::signal_set signals_;
+  boost::asio::posix::stream_descriptor deadline_;  // a timer
   boost::asio::steady_timer changed_;  // cancelled when something happened that a waiting coroutine wants to see
 
   ClientId creator_ = kNobody;
   std::optional<Request> start_request_;
+  bool start_answered_ = false;
   bool starting_ = false;
   bool running_ = false;
   bool acknowledged_ = false;
@@ -108,6 +147,8 @@ class Sandbox {
   std::optional<Ending> ending_;
   bool over_ = false;
   std::vector<Request> terminators_;
+  bool pausing_ = false;
+  std::vector<Request> pausers_;
 };
 
 }  // namespace orkestr::supervisor

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/system.hpp"
+#include "base/try.hpp"
 
 namespace orkestr::supervisor {
 namespace {
@@ -25,11 +26,14 @@ itimerspec once_at(std::int64_t boot_ms) {
 Result<base::UniqueFd> make_deadline_timer(std::int64_t boot_ms) {
   base::UniqueFd timer(::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer) return base::errno_error("timerfd_create", errno);
-  const itimerspec spec = once_at(boot_ms);
-  if (::timerfd_settime(timer.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0) {
-    return base::errno_error("timerfd_settime", errno);
-  }
+  ORKESTR_CHECK(set_deadline_timer(timer.get(), boot_ms));
   return timer;
+}
+
+Result<void> set_deadline_timer(int timer, std::int64_t boot_ms) {
+  const itimerspec spec = once_at(boot_ms);
+  if (::timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, nullptr) == 0) return {};
+  return base::errno_error("timerfd_settime", errno);
 }
 
 Result<LastResort> LastResort::create() {

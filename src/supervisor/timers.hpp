@@ -13,6 +13,8 @@ namespace orkestr::supervisor {
 
 // A non-blocking timerfd that becomes readable at `boot_ms` of base::boot_clock_ms(), at once when that has passed.
 Result<base::UniqueFd> make_deadline_timer(std::int64_t boot_ms);
+// Another time for the same timer.
+Result<void> set_deadline_timer(int timer, std::int64_t boot_ms);
 
 // Ends this process from the kernel, by SIGALRM with its default action, should its loop no longer turn. QEMU dies with
 // it.

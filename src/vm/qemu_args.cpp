@@ -12,7 +12,7 @@ using Args = std::vector<std::string>;
 void add(Args& args, std::initializer_list<std::string> more) { args.insert(args.end(), more); }
 
 // fdset numbers; they only name the file in the -blockdev that follows.
-enum FdSet : int { kBaseSet = 1, kScratchSet = 2, kOverlaySet = 3 };
+enum FdSet : int { kBaseSet = 1, kScratchSet = 2, kOverlaySet = 3, kLayerSet = 4 };
 
 enum class Access { read_only, read_write };
 
@@ -32,12 +32,17 @@ void add_base_disk(Args& args) {
 }
 
 // Formats are explicit everywhere: a guest that writes a qcow2 header into its raw disk must not have it believed.
-void add_scratch_disk(Args& args) {
+void add_scratch_disk(Args& args, bool layered) {
   add_file(args, "L0-f", kScratchFd, kScratchSet, Access::read_only);
   add(args, {"-blockdev", "driver=raw,node-name=L0,file=L0-f,read-only=on"});
-  add_file(args, "L1-f", kOverlayFd, kOverlaySet, Access::read_write);
-  add(args, {"-blockdev", "driver=qcow2,node-name=L1,file=L1-f,backing=L0,read-only=off,discard=unmap"});
-  add(args, {"-device", "virtio-blk-device,id=d-scratch,drive=L1,serial=scratch"});
+  if (layered) {
+    add_file(args, "L1-f", kLayerFd, kLayerSet, Access::read_only);
+    add(args, {"-blockdev", "driver=qcow2,node-name=L1,file=L1-f,backing=L0,read-only=on"});
+  }
+  add_file(args, "top-f", kOverlayFd, kOverlaySet, Access::read_write);
+  add(args, {"-blockdev", fmt::format("driver=qcow2,node-name=top,file=top-f,backing={},read-only=off,discard=unmap",
+                                      layered ? "L1" : "L0")});
+  add(args, {"-device", "virtio-blk-device,id=d-scratch,drive=top,serial=scratch"});
 }
 
 void add_machine(Args& args, const MachineConfig& m) {
@@ -45,14 +50,29 @@ void add_machine(Args& args, const MachineConfig& m) {
   const int memory_mb = round_memory_mb(m.memory_mb);
   // acpi=on: Debian's kernel finds virtio-mmio and further CPUs only there. pit and pic: no boot without them under
   // TCG.
-  add(args, {"-M", "microvm,acpi=on,pit=on,pic=on,rtc=on,x-option-roms=off,isa-serial=on,memory-backend=m"});
+  add(args,
+      {"-M",
+       "microvm,acpi=on,pit=on,pic=on,rtc=on,x-option-roms=off,isa-serial=on,suppress-vmdesc=on,memory-backend=m"});
   // Below 32 MiB of translations Python starts three times slower; the default cap is 1 GiB a sandbox.
   add(args, {"-accel", tcg ? "tcg,thread=multi,tb-size=64" : "kvm"});
   // rep movsb is slow when translated: without erms the guest's memcpy takes another path, twice as fast.
   add(args, {"-cpu", tcg ? "max,-erms" : "host"});
   add(args, {"-smp", std::to_string(m.vcpus)});
   add(args, {"-m", std::to_string(memory_mb)});
-  add(args, {"-object", fmt::format("memory-backend-ram,id=m,size={}M", memory_mb)});
+  // Private in every case: what the guest writes are anonymous pages of this QEMU, which is how they are found again.
+  add(args,
+      {"-object", fmt::format("memory-backend-file,id=m,size={}M,mem-path=/proc/self/fd/{},share=off{}", memory_mb,
+                              static_cast<int>(kMemoryFd), m.read_only_memory ? ",readonly=on,rom=off" : "")});
+  // Saved are the devices alone, without the parts of a migration stream that name QEMU's build or what it was doing.
+  add(args, {"-global", "migration.send-configuration=off", "-global", "migration.store-global-state=off"});
+}
+
+void add_start(Args& args, const MachineConfig& m) {
+  if (m.start_from == StartFrom::saved_state) return add(args, {"-incoming", "defer"});
+  // Not /dev/fdset: QEMU 7.2 reads these two with fopen(3).
+  add(args, {"-kernel", fmt::format("/proc/self/fd/{}", static_cast<int>(kKernelFd))});
+  add(args, {"-initrd", fmt::format("/proc/self/fd/{}", static_cast<int>(kInitrdFd))});
+  add(args, {"-append", kernel_args(m)});
 }
 
 }  // namespace
@@ -84,11 +104,6 @@ std::vector<std::string> qemu_args(const MachineConfig& m) {
   add(args, {"-global", "virtio-mmio.force-legacy=false"});
   add(args, {"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
 
-  // Not /dev/fdset: QEMU 7.2 reads these two with fopen(3).
-  add(args, {"-kernel", fmt::format("/proc/self/fd/{}", static_cast<int>(kKernelFd))});
-  add(args, {"-initrd", fmt::format("/proc/self/fd/{}", static_cast<int>(kInitrdFd))});
-  add(args, {"-append", kernel_args(m)});
-
   add(args,
       {"-chardev", fmt::format("socket,id=qmp,fd={}", static_cast<int>(kQmpFd)), "-mon", "chardev=qmp,mode=control"});
   add(args,
@@ -99,7 +114,8 @@ std::vector<std::string> qemu_args(const MachineConfig& m) {
   add(args, {"-device", "virtio-serial-device,max_ports=2", "-device", "virtserialport,chardev=agent,name=agent"});
 
   add_base_disk(args);
-  add_scratch_disk(args);
+  add_scratch_disk(args, m.layered);
+  add_start(args, m);
   return args;
 }
 

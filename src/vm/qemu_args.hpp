@@ -17,13 +17,22 @@ enum QemuFd : int {
   kQmpFd = 3,
   kAgentFd = 4,
   kConsoleFd = 5,
-  kKernelFd = 6,
-  kInitrdFd = 7,
-  kBaseFd = 8,
-  kScratchFd = 9,
-  kOverlayFd = 10,
-  kLockFd = 11,  // not on the command line: held, never used
+  kMemoryFd = 6,
+  kBaseFd = 7,
+  kScratchFd = 8,
+  kOverlayFd = 9,
+  // From here on by how the guest begins; behind them come those that are not on the command line.
+  kKernelFd = 10,  // boot
+  kInitrdFd = 11,
+  kLayerFd = 10,  // saved state, where the snapshot has a disk of its own
 };
+
+// The machine as the guest sees it: what a saved guest's devices must find again. It counts up when a device is added,
+// moved or taken away; what an older one looked like stays in qemu_args(), for sandboxes that were paused on it.
+constexpr int kMachineRevision = 1;
+
+// Where the guest begins: at its kernel, or where it was saved.
+enum class StartFrom { boot, saved_state };
 
 struct MachineConfig {
   std::string qemu = "qemu-system-x86_64";  // becomes argv[0]
@@ -33,6 +42,11 @@ struct MachineConfig {
   int vcpus = 1;
   int memory_mb = 1024;
   std::string extra_kernel_args;
+  StartFrom start_from = StartFrom::boot;
+  bool layered = false;  // the disk has a layer between the template's scratch image and the sandbox's own overlay
+  // QEMU since 8.2 maps a read-only file privately (rom=off). An older one opens it for writing, unless the preload
+  // (vm/preload) makes it think better of that.
+  bool read_only_memory = false;
 };
 
 // Memory comes in steps of 128 MiB, so that few sizes need a template snapshot of their own.
@@ -41,7 +55,7 @@ int round_memory_mb(int memory_mb);
 // The kernel's command line.
 std::string kernel_args(const MachineConfig& machine);
 
-// A cold boot: stopped (-S) until `cont`.
+// Stopped (-S) until `cont`; from saved state, once that was loaded by `migrate-incoming`.
 std::vector<std::string> qemu_args(const MachineConfig& machine);
 
 }  // namespace orkestr::vm

@@ -29,18 +29,28 @@ const SharedFile* find(const std::vector<SharedFile>& files, const struct stat& 
   return nullptr;
 }
 
-}  // namespace
-
-Result<SharedFile> open_shared_file(const std::string& path) {
+Result<SharedFile> describe(const std::string& path, base::UniqueFd fd) {
   SharedFile file;
   file.path = path;
-  ORKESTR_TRY(file.fd, base::open_at(AT_FDCWD, path, O_RDONLY | O_NOCTTY));
+  file.fd = std::move(fd);
   struct stat s {};
   if (::fstat(file.fd.get(), &s) != 0) return base::errno_error("stat " + path, errno);
   if (!S_ISREG(s.st_mode)) return vm_error("files", path + " is not a regular file");
   file.device = s.st_dev;
   file.inode = s.st_ino;
   return file;
+}
+
+}  // namespace
+
+Result<SharedFile> open_shared_file(const std::string& path) {
+  ORKESTR_TRY(auto fd, base::open_at(AT_FDCWD, path, O_RDONLY | O_NOCTTY));
+  return describe(path, std::move(fd));
+}
+
+Result<SharedFile> share_open_file(const std::string& what, int fd) {
+  ORKESTR_TRY(auto again, base::open_at(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd), O_RDONLY | O_NOCTTY));
+  return describe(what, std::move(again));
 }
 
 Result<void> check_held_read_only(pid_t pid, const std::vector<SharedFile>& files) {

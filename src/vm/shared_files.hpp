@@ -20,6 +20,8 @@ struct SharedFile {
 
 // O_RDONLY; a regular file.
 Result<SharedFile> open_shared_file(const std::string& path);
+// The same for an open file without a name; `what` stands for its path in errors. It is opened again, read-only.
+Result<SharedFile> share_open_file(const std::string& what, int fd);
 
 // Looks through /proc/PID/fd of a process: vm_failed when it holds a writable descriptor of one of the files.
 Result<void> check_held_read_only(pid_t pid, const std::vector<SharedFile>& files);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,21 +55,46 @@ Result<Sockets> make_sockets() {
   return s;
 }
 
-enum SharedIndex : std::size_t { kKernel, kInitrd, kBase, kScratch };
+// The order in which Vm::shared_files() has them; a booting guest's kernel and initrd follow.
+enum SharedIndex : std::size_t { kBase, kScratch, kMemory, kLayer };
+
+// Guest memory that is all zeros: nobody else's, but a file like any other, so that what the guest writes is found the
+// same way.
+Result<SharedFile> make_zero_memory(const VmConfig& config) {
+  ORKESTR_TRY(const auto file, base::make_unnamed_file(config.disk_directory, 0444));
+  const auto bytes = static_cast<off_t>(round_memory_mb(config.memory_mb)) << 20U;
+  // (Whatever the umask: QEMU may have a uid of its own.)
+  if (::ftruncate(file.get(), bytes) != 0 || ::fchmod(file.get(), 0444) != 0) {
+    return base::errno_error("make the guest's memory", errno);
+  }
+  return share_open_file("the guest's memory", file.get());
+}
 
 Result<std::vector<SharedFile>> open_shared_files(const VmConfig& config) {
   std::vector<SharedFile> files;
-  for (const auto* path :
-       {&config.kernel_path, &config.initrd_path, &config.base_image_path, &config.scratch_image_path}) {
-    ORKESTR_TRY(auto file, open_shared_file(*path));
+  const auto open = [&](const std::string& path) -> Result<void> {
+    ORKESTR_TRY(auto file, open_shared_file(path));
     files.push_back(std::move(file));
+    return {};
+  };
+  ORKESTR_CHECK(open(config.base_image_path));
+  ORKESTR_CHECK(open(config.scratch_image_path));
+  if (config.saved && !config.saved->memory_path.empty()) {
+    ORKESTR_CHECK(open(config.saved->memory_path));
+  } else {
+    ORKESTR_TRY(auto zeros, make_zero_memory(config));
+    files.push_back(std::move(zeros));
   }
+  if (config.saved && !config.saved->layer_path.empty()) ORKESTR_CHECK(open(config.saved->layer_path));
   return files;
 }
 
-MachineConfig machine_of(const VmConfig& config, std::string qemu) {
+MachineConfig machine_of(const VmConfig& config) {
   MachineConfig m;
-  m.qemu = std::move(qemu);
+  m.qemu = config.qemu.path;
+  m.read_only_memory = config.qemu.maps_read_only();
+  m.start_from = config.saved ? StartFrom::saved_state : StartFrom::boot;
+  m.layered = config.saved && !config.saved->layer_path.empty();
   m.sandbox_id = config.sandbox_id;
   m.accelerator = config.accelerator.kind;
   m.tsc_khz = config.accelerator.tsc_khz;
@@ -90,6 +116,9 @@ struct Vm::State {
   JailedProcess process;
   pid_t pid = -1;
   base::UniqueFd agent;
+  base::UniqueFd disk;
+  std::vector<SharedFile> shared;
+  std::vector<SharedFile> boot_files;
   std::unique_ptr<TailReader> console, errors;
   asio::posix::stream_descriptor pidfd;
   std::unique_ptr<Qmp> qmp;
@@ -99,7 +128,13 @@ struct Vm::State {
 
   std::int64_t read_cpu_ms() const;
   bool reap();
-  Result<void> launch(const VmConfig& config, std::vector<SharedFile>& shared, base::UniqueFd& qmp_socket);
+  Result<void> open_files(VmConfig& config);
+  Result<JailConfig> make_jail(const VmConfig& config, const Sockets& sockets,
+                               const std::optional<SharedFile>& preload);
+  Result<void> launch(VmConfig& config, base::UniqueFd& qmp_socket);
+  Result<void> check_read_only() const;
+  awaitable<Result<void>> load(VmConfig::SavedState saved, base::Deadline deadline);
+  awaitable<Result<void>> cont(base::Deadline deadline);
   void limit_cpu(const VmConfig& config);
   Error describe(const Error& error);
   static awaitable<Result<void>> run_guest(std::shared_ptr<State> self, VmConfig config, base::Deadline deadline);
@@ -126,27 +161,61 @@ bool Vm::State::reap() {
   return true;
 }
 
-// The synchronous half: everything is opened, the process started. Milliseconds.
-Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& shared, base::UniqueFd& qmp_socket) {
-  stage = "qemu";
-  ORKESTR_TRY(const std::string qemu, find_qemu());
-  stage = "files";
+Result<void> Vm::State::open_files(VmConfig& config) {
   ORKESTR_TRY(shared, open_shared_files(config));
-  ORKESTR_TRY(const auto disk,
-              make_scratch_overlay(config.disk_directory, config.overlay_image_path, config.disk_bytes));
-  ORKESTR_TRY(auto sockets, make_sockets());
+  if (!config.saved) {
+    for (const auto* path : {&config.kernel_path, &config.initrd_path}) {
+      ORKESTR_TRY(auto file, open_shared_file(*path));
+      boot_files.push_back(std::move(file));
+    }
+  }
+  disk = std::move(config.disk);
+  if (!disk) {
+    ORKESTR_TRY(disk, make_scratch_overlay(config.disk_directory, config.overlay_image_path, config.disk_bytes));
+  }
+  return {};
+}
 
+Result<JailConfig> Vm::State::make_jail(const VmConfig& config, const Sockets& sockets,
+                                        const std::optional<SharedFile>& preload) {
   JailConfig jail;
-  jail.argv = qemu_args(machine_of(config, qemu));
-  jail.fds = {{sockets.qmp.second.get(), kQmpFd},         {sockets.agent.second.get(), kAgentFd},
-              {sockets.console.second.get(), kConsoleFd}, {shared[kKernel].fd.get(), kKernelFd},
-              {shared[kInitrd].fd.get(), kInitrdFd},      {shared[kBase].fd.get(), kBaseFd},
-              {shared[kScratch].fd.get(), kScratchFd},    {disk.get(), kOverlayFd}};
-  if (config.lock_fd >= 0) jail.fds.emplace_back(config.lock_fd, kLockFd);
-  jail.read_fds = {shared[kKernel].fd.get(), shared[kInitrd].fd.get()};
-  const bool kvm = config.accelerator.kind == Accelerator::Kind::kvm;
-  if (kvm) jail.write_paths = {"/dev/kvm"};
+  jail.argv = qemu_args(machine_of(config));
+  jail.fds = {{sockets.qmp.second.get(), kQmpFd},
+              {sockets.agent.second.get(), kAgentFd},
+              {sockets.console.second.get(), kConsoleFd},
+              {shared[kMemory].fd.get(), kMemoryFd},
+              {shared[kBase].fd.get(), kBaseFd},
+              {shared[kScratch].fd.get(), kScratchFd},
+              {disk.get(), kOverlayFd}};
+  if (shared.size() > kLayer) jail.fds.emplace_back(shared[kLayer].fd.get(), kLayerFd);
+  for (std::size_t i = 0; i < boot_files.size(); ++i) {
+    jail.fds.emplace_back(boot_files[i].fd.get(), kKernelFd + static_cast<int>(i));
+    jail.read_fds.push_back(boot_files[i].fd.get());
+  }
+  jail.read_fds.push_back(shared[kMemory].fd.get());
+  const auto last = [&] { return static_cast<int>(jail.fds.size()) + 3; };
+  if (preload) {
+    jail.env = {fmt::format("LD_PRELOAD=/proc/self/fd/{}", last())};
+    jail.read_fds.push_back(preload->fd.get());
+    jail.fds.emplace_back(preload->fd.get(), last());
+  }
+  if (config.lock_fd >= 0) jail.fds.emplace_back(config.lock_fd, last());
+  if (config.accelerator.kind == Accelerator::Kind::kvm) jail.write_paths = {"/dev/kvm"};
+  return jail;
+}
 
+// The synchronous half: everything is opened, the process started. Milliseconds.
+Result<void> Vm::State::launch(VmConfig& config, base::UniqueFd& qmp_socket) {
+  stage = "files";
+  ORKESTR_CHECK(open_files(config));
+  std::optional<SharedFile> preload;
+  if (!config.qemu.maps_read_only()) {
+    auto opened = open_shared_file(config.preload_path);
+    if (!opened) return opened.error().with_context("the helper that keeps guest memory read-only; install it again");
+    preload = std::move(*opened);
+  }
+  ORKESTR_TRY(auto sockets, make_sockets());
+  ORKESTR_TRY(auto jail, make_jail(config, sockets, preload));
   if (::geteuid() == 0) {
     stage = "uid";
     const char* range_text = ::getenv("ORKESTR_UID_RANGE");
@@ -154,7 +223,7 @@ Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& 
     ORKESTR_TRY(auto lease, UidLease::acquire(config.uid_lock_path, range));
     jail.uid = lease.uid();
     uid.emplace(std::move(lease));
-    if (kvm) {
+    if (config.accelerator.kind == Accelerator::Kind::kvm) {
       ORKESTR_TRY(jail.groups, kvm_access_of_own_uid());
     }
   }
@@ -170,6 +239,11 @@ Result<void> Vm::State::launch(const VmConfig& config, std::vector<SharedFile>& 
   agent = std::move(sockets.agent.first);
   qmp_socket = std::move(sockets.qmp.first);
   return {};
+}
+
+Result<void> Vm::State::check_read_only() const {
+  ORKESTR_CHECK(check_held_read_only(pid, shared));
+  return check_held_read_only(pid, boot_files);
 }
 
 // Not having it costs the host's other work, never the sandbox: so it is reported, and no error.
@@ -190,6 +264,7 @@ void Vm::State::limit_cpu(const VmConfig& config) {
 
 // The error of a step, with all that helps to understand it.
 Error Vm::State::describe(const Error& error) {
+  if (error.code() == ErrorCode::snapshot_incompatible) return error;
   std::string message = fmt::format("{} (stage {})", error.message(), stage);
   reap();
   if (exit) message += "; QEMU has ended: " + *exit;
@@ -197,10 +272,49 @@ Error Vm::State::describe(const Error& error) {
   return vm_error(stage, std::move(message), console ? console->text() : "");
 }
 
+// Memory first: the devices' state is loaded into a machine that is complete.
+awaitable<Result<void>> Vm::State::load(VmConfig::SavedState saved, base::Deadline deadline) {
+  if (!saved.pages_path.empty()) {
+    stage = "load memory";
+    auto pages = base::open_at(AT_FDCWD, saved.pages_path, O_RDONLY);
+    if (!pages) co_return pages.error();
+    auto memory = find_guest_memory(pid, shared[kMemory].fd.get());
+    if (!memory) co_return memory.error();
+    if (auto ok = load_pages(*memory, pages->get(), saved.pages_checksum); !ok) co_return ok;
+  }
+  stage = "load devices";
+  auto devices = base::open_at(AT_FDCWD, saved.devices_path, O_RDONLY);
+  if (!devices) co_return devices.error();
+  auto passed = co_await qmp->execute("getfd", R"({"fdname":"devices"})", deadline, devices->get());
+  if (!passed) co_return passed.error();
+  auto begun = co_await qmp->execute("migrate-incoming", R"({"uri":"fd:devices"})", deadline);
+  if (!begun) co_return begun.error();
+  asio::steady_timer pause(co_await asio::this_coro::executor);
+  while (true) {
+    auto answer = co_await qmp->execute("query-migrate", "", deadline);
+    if (!answer) co_return answer.error();
+    const std::string status = answer->string_or("status", "none");
+    if (status == "completed") co_return Result<void>();
+    if (status == "failed") co_return vm_error(stage, "QEMU does not accept the saved state of its devices");
+    pause.expires_after(std::chrono::microseconds(300));
+    co_await pause.async_wait(kTuple);
+  }
+}
+
+awaitable<Result<void>> Vm::State::cont(base::Deadline deadline) {
+  if (auto done = co_await qmp->execute("cont", "", deadline); !done) co_return done.error();
+  // `cont` succeeds even where the VM then does not run (a disk whose lock another QEMU holds).
+  auto status = co_await qmp->execute("query-status", "", deadline);
+  if (!status) co_return status.error();
+  if (const std::string is = status->string_or("status", "unknown"); is != "running") {
+    co_return vm_error(stage, fmt::format("the guest does not run after cont: its status is \"{}\"", is));
+  }
+  co_return Result<void>();
+}
+
 awaitable<Result<void>> Vm::State::run_guest(std::shared_ptr<State> self, VmConfig config, base::Deadline deadline) {
-  std::vector<SharedFile> shared;
   base::UniqueFd qmp_socket;
-  if (auto ok = self->launch(config, shared, qmp_socket); !ok) co_return ok;
+  if (auto ok = self->launch(config, qmp_socket); !ok) co_return ok;
   if (config.on_process) {
     config.on_process([weak = std::weak_ptr<State>(self)] {
       if (const auto state = weak.lock()) state->process.kill();
@@ -213,15 +327,13 @@ awaitable<Result<void>> Vm::State::run_guest(std::shared_ptr<State> self, VmConf
   self->qmp = std::move(*qmp);
 
   self->stage = "read-only check";
-  if (auto ok = check_held_read_only(self->pid, shared); !ok) co_return ok;
-
-  self->stage = "cont";
-  if (auto done = co_await self->qmp->execute("cont", "", deadline); !done) co_return done.error();
-  // `cont` succeeds even where the VM then does not run (a disk whose lock another QEMU holds).
-  auto status = co_await self->qmp->execute("query-status", "", deadline);
-  if (!status) co_return status.error();
-  if (const std::string is = status->string_or("status", "unknown"); is != "running") {
-    co_return vm_error(self->stage, fmt::format("the guest does not run after cont: its status is \"{}\"", is));
+  if (auto ok = self->check_read_only(); !ok) co_return ok;
+  if (config.saved) {
+    if (auto ok = co_await self->load(std::move(*config.saved), deadline); !ok) co_return ok;
+  }
+  if (config.run) {
+    self->stage = "cont";
+    if (auto ok = co_await self->cont(deadline); !ok) co_return ok;
   }
   self->stage = "running";
   co_return Result<void>();
@@ -286,6 +398,47 @@ const JailReport& Vm::jail_report() const { return state_->process.report; }
 Qmp& Vm::qmp() { return *state_->qmp; }
 bool Vm::exited() const { return state_->reap(); }
 void Vm::kill() { state_->process.kill(); }
+
+awaitable<Result<void>> Vm::cont(base::Deadline deadline) {
+  const auto state = state_;
+  state->stage = "cont";
+  auto done = co_await state->cont(deadline);
+  if (!done) co_return state->describe(done.error());
+  state->stage = "running";
+  co_return done;
+}
+
+awaitable<Result<void>> Vm::stop(base::Deadline deadline) {
+  const auto state = state_;
+  auto done = co_await state->qmp->execute("stop", "", deadline);
+  if (!done) co_return done.error();
+  co_return Result<void>();
+}
+
+// By the command that was made for Xen and needs none: it writes what a migration would, without the memory.
+awaitable<Result<void>> Vm::save_devices(int fd, base::Deadline deadline) {
+  const auto state = state_;
+  auto set = co_await state->qmp->execute("add-fd", "", deadline, fd);
+  if (!set) co_return set.error();
+  const std::int64_t number = set->integer_or("fdset-id", -1);
+  auto saved = co_await state->qmp->execute(
+      "xen-save-devices-state", fmt::format(R"({{"filename":"/dev/fdset/{}","live":false}})", number), deadline);
+  auto removed = co_await state->qmp->execute("remove-fd", fmt::format(R"({{"fdset-id":{}}})", number), deadline);
+  if (!saved) co_return saved.error();
+  if (!removed) co_return removed.error();
+  co_return Result<void>();
+}
+
+awaitable<Result<void>> Vm::hold(std::string name, int fd, base::Deadline deadline) {
+  const auto state = state_;
+  auto done = co_await state->qmp->execute("getfd", fmt::format(R"({{"fdname":"{}"}})", name), deadline, fd);
+  if (!done) co_return done.error();
+  co_return Result<void>();
+}
+
+Result<GuestMemory> Vm::memory() const { return find_guest_memory(state_->pid, state_->shared[kMemory].fd.get()); }
+int Vm::disk_fd() const { return state_->disk.get(); }
+const std::vector<SharedFile>& Vm::shared_files() const { return state_->shared; }
 
 awaitable<std::string> Vm::wait_exit() {
   auto exit = co_await State::wait_exit(state_, base::Deadline::never());

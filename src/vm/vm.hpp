@@ -1,4 +1,4 @@
-// One running QEMU: started, spoken to, ended.
+// One running QEMU: started, spoken to, stopped, saved, ended.
 //
 // A Vm owns its QEMU process. Destroying it kills and reaps; nothing of the VM has a name on disk, so nothing else is
 // left. Single-threaded: create, use and destroy it on the thread of one io_context, and fork nothing else meanwhile:
@@ -15,14 +15,19 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/deadline.hpp"
 #include "base/unique_fd.hpp"
 #include "orkestr/error.hpp"
 #include "vm/accel.hpp"
+#include "vm/guest_memory.hpp"
 #include "vm/jail.hpp"
+#include "vm/qemu_binary.hpp"
 #include "vm/qmp.hpp"
+#include "vm/shared_files.hpp"
 
 namespace orkestr::vm {
 
@@ -33,16 +38,32 @@ struct VmConfig {
   double cpu_limit = 0;  // CPUs that QEMU may use in all, by a cgroup where one can be had; 0: no limit
   int memory_mb = 1024;  // rounded up to a multiple of 128
 
+  QemuBuild qemu;
+  std::string preload_path;  // orkestr-ro.so, for a QEMU that needs it (vm/preload)
+
   // Shared by all sandboxes of a template: opened read-only here, checked to be read-only in QEMU before the guest
-  // runs. Under an own uid kernel and initrd must be readable by others (0444).
-  std::string kernel_path;
+  // runs. Under an own uid they must be readable by others (0444).
+  std::string kernel_path;  // to boot, as the next
   std::string initrd_path;
   std::string base_image_path;     // erofs; disk serial "base"
   std::string scratch_image_path;  // raw; the lower layer of disk "scratch"
 
-  std::string overlay_image_path;  // a ready-made empty qcow2 over the scratch image; copied
+  // Instead of booting: goes on where a guest was saved, with the same machine.
+  struct SavedState {
+    std::string devices_path;  // what save_devices() wrote
+    std::string memory_path;   // shared; empty: all zeros
+    std::string layer_path;    // shared; the disk's layer above the scratch image; empty: none
+    std::string pages_path;    // what save_pages() wrote, over that memory; empty: none
+    std::string pages_checksum;
+  };
+  std::optional<SavedState> saved;
+
+  base::UniqueFd disk;             // the sandbox's own layer, a qcow2; none: a copy of
+  std::string overlay_image_path;  // a ready-made empty one
   std::string disk_directory;      // where the copy lives, without a name
   std::uint64_t disk_bytes = 0;    // size of disk "scratch" as the guest sees it; 0: that of the image
+
+  bool run = true;  // false: the guest stays stopped until cont()
 
   int lock_fd = -1;           // inherited by QEMU on purpose, -1: none. Stays the caller's
   std::string uid_lock_path;  // lock file of the sandbox uids; used (and made) when root
@@ -55,7 +76,8 @@ struct VmConfig {
 
 class Vm {
  public:
-  // Returns when QEMU runs the guest and answers on QMP. The guest's agent comes seconds later, on the agent channel.
+  // Returns when QEMU runs the guest and answers on QMP. The agent of a booting guest comes seconds later, on the agent
+  // channel.
   static boost::asio::awaitable<Result<std::unique_ptr<Vm>>> start(VmConfig config, base::Deadline deadline);
   ~Vm();
   Vm(const Vm&) = delete;
@@ -77,6 +99,21 @@ class Vm {
   const std::string& no_share_reason() const;
   const JailReport& jail_report() const;
   Qmp& qmp();
+
+  // Stops the guest's CPUs and has all that it wrote in the disk's file; lets them go on.
+  boost::asio::awaitable<Result<void>> stop(base::Deadline deadline);
+  boost::asio::awaitable<Result<void>> cont(base::Deadline deadline);
+  // Of a stopped guest: writes its devices to an empty file that is open for writing only. The guest may go on
+  // afterwards.
+  boost::asio::awaitable<Result<void>> save_devices(int fd, base::Deadline deadline);
+  // Of a stopped guest.
+  Result<GuestMemory> memory() const;
+  // The disk's own layer, as long as this Vm lives; and the files below and around it, in the order base image, scratch
+  // image, memory (an unnamed one of zeros when there was none), layer (where there is one).
+  int disk_fd() const;
+  const std::vector<SharedFile>& shared_files() const;
+  // Has QEMU hold a copy of this descriptor until its end.
+  boost::asio::awaitable<Result<void>> hold(std::string name, int fd, base::Deadline deadline);
 
   // Waits until QEMU has ended and is reaped: "exit code 0", "signal 9 (Killed)". May be awaited by several at once.
   boost::asio::awaitable<std::string> wait_exit();

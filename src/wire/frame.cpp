@@ -30,6 +30,8 @@ constexpr TypeRow kTypes[] = {
     {Type::acknowledge, "acknowledge", kToSupervisorFromClient},
     {Type::inspect, "inspect", kToSupervisorFromClient},
     {Type::terminate, "terminate", kToSupervisorFromClient},
+    {Type::pause, "pause", kToSupervisorFromClient},
+    {Type::set_timeout, "set_timeout", kToSupervisorFromClient},
     {Type::exec, "exec", kTowardsGuest},
     {Type::file_read, "file_read", kTowardsGuest},
     {Type::file_write, "file_write", kTowardsGuest},

@@ -38,6 +38,8 @@ enum class Type : std::uint8_t {
   acknowledge = 0x12,  // client → supervisor: the creator has the sandbox; from now on it outlives the creator
   inspect = 0x13,      // client → supervisor: result carries the record as JSON
   terminate = 0x14,    // client → supervisor: result comes when the VM is gone and the record is final
+  pause = 0x15,        // client → supervisor: result comes when the sandbox is on disk; an error leaves it running
+  set_timeout = 0x16,  // client → supervisor: TimeoutMessage; result carries the record
   exec = 0x20,
   file_read = 0x21,
   file_write = 0x22,

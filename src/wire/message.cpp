@@ -181,6 +181,7 @@ std::string ConfigureRequest::encode() const {
   put_text(out, 3, entropy);
   put_text(out, 4, machine_id);
   put_env(out, 5, env);
+  put_flag(out, 6, same_machine);
   return out.take();
 }
 
@@ -203,6 +204,9 @@ Result<ConfigureRequest> ConfigureRequest::decode(std::string_view payload) {
         break;
       case 5:
         in.env(m.env);
+        break;
+      case 6:
+        in.flag(m.same_machine, "same_machine");
         break;
       default:
         break;
@@ -511,6 +515,22 @@ Result<ProgressMessage> ProgressMessage::decode(std::string_view payload) {
   return in.finish(std::move(m));
 }
 
+std::string TimeoutMessage::encode() const {
+  FieldWriter out;
+  out.put(1, seconds);
+  return out.take();
+}
+
+Result<TimeoutMessage> TimeoutMessage::decode(std::string_view payload) {
+  TimeoutMessage m;
+  Decoder in("set_timeout", payload);
+  while (in.next()) {
+    if (in.tag() == 1) in.number(m.seconds, "seconds", kMaxTimeoutMs / 1000);
+  }
+  in.require(m.seconds >= 1, "field `seconds` is missing or 0");
+  return in.finish(std::move(m));
+}
+
 std::string StartRequest::encode() const {
   FieldWriter out;
   put_text(out, 1, record);
@@ -524,6 +544,11 @@ std::string StartRequest::encode() const {
   put_text(out, 9, uid_lock_file);
   put_text(out, 10, accelerator);
   put_env(out, 11, env);
+  put_text(out, 12, purpose);
+  put_text(out, 13, cache_dir);
+  for (const auto& directory : cache_search) out.put(14, directory);
+  out.put(15, snapshot_cache_mb);
+  out.put(16, max_snapshots);
   return out.take();
 }
 
@@ -565,10 +590,27 @@ Result<StartRequest> StartRequest::decode(std::string_view payload) {
       case 11:
         in.env(m.env);
         break;
+      case 12:
+        in.text(m.purpose, "purpose", 16);
+        break;
+      case 13:
+        in.absolute_path(m.cache_dir, "cache_dir");
+        break;
+      case 14:
+        in.entry(m.cache_search, "cache_search");
+        break;
+      case 15:
+        in.number(m.snapshot_cache_mb, "snapshot_cache_mb");
+        break;
+      case 16:
+        in.number(m.max_snapshots, "max_snapshots");
+        break;
       default:
         break;
     }
   }
+  in.require(m.purpose.empty() || m.purpose == "resume" || m.purpose == "snapshot" || m.purpose == "pool",
+             "field `purpose` is none that is known");
   in.require(!m.record.empty(), "field `record` is missing");
   in.require(!m.sandboxes_dir.empty(), "field `sandboxes_dir` is missing");
   in.require(m.accelerator.empty() || m.accelerator == "kvm" || m.accelerator == "tcg",

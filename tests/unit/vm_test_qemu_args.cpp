@@ -47,6 +47,15 @@ TEST_CASE("golden command lines") {
   auto unknown_tsc = machine(Accelerator::Kind::tcg);
   unknown_tsc.tsc_khz = 0;
   check_golden("tcg_unknown_tsc", unknown_tsc);
+  auto restored = machine(Accelerator::Kind::tcg);
+  restored.start_from = StartFrom::saved_state;
+  check_golden("tcg_restored", restored);
+  restored.layered = true;
+  check_golden("tcg_restored_layered", restored);
+  auto newer = machine(Accelerator::Kind::kvm);
+  newer.start_from = StartFrom::saved_state;
+  newer.read_only_memory = true;
+  check_golden("kvm_restored_qemu_8_2", newer);
 }
 
 TEST_CASE("memory comes in steps of 128 MiB") {
@@ -81,7 +90,7 @@ TEST_CASE("what must hold of every command line") {
     for (const auto& a : args) {
       if (a.find("driver=file") == std::string::npos || a.find(",read-only=off") == std::string::npos) continue;
       ++writable;
-      CHECK(a.find("node-name=L1-f,filename=/dev/fdset/3,") != std::string::npos);
+      CHECK(a.find("node-name=top-f,filename=/dev/fdset/3,") != std::string::npos);
     }
     CHECK(writable == 1);
   }

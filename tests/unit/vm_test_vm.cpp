@@ -57,6 +57,8 @@ struct Files {
   VmConfig config() const {
     VmConfig c;
     c.sandbox_id = "sbx_TEST";
+    c.qemu = std::move(*identify_qemu(""));
+    c.preload_path = ORKESTR_PRELOAD;
     c.memory_mb = 128;
     c.kernel_path = dir.path + "/kernel";
     c.initrd_path = dir.path + "/initrd";
@@ -224,7 +226,7 @@ TEST_CASE("a start that fails says where, and leaves nothing") {
   const auto failure = [](VmConfig config, base::Deadline deadline) {
     std::optional<Error> error;
     run([&]() -> awaitable<void> {
-      auto vm = co_await Vm::start(config, deadline);
+      auto vm = co_await Vm::start(std::move(config), deadline);
       REQUIRE(!vm);
       error = vm.error();
       CHECK(error->code() == ErrorCode::vm_failed);
@@ -238,33 +240,22 @@ TEST_CASE("a start that fails says where, and leaves nothing") {
 
   auto missing = files.config();
   missing.base_image_path = files.dir.path + "/gone";
-  auto error = failure(missing, in_seconds(10));
+  auto error = failure(std::move(missing), in_seconds(10));
   CHECK(error.details().stage == "files");
   says(error, files.dir.path + "/gone");
 
   auto not_qcow2 = files.config();
   not_qcow2.overlay_image_path = files.dir.path + "/scratch";
-  error = failure(not_qcow2, in_seconds(10));
+  error = failure(std::move(not_qcow2), in_seconds(10));
   says(error, "is not an empty qcow2 image");
 
   auto refused = files.config();
   refused.vcpus = 100000;
-  error = failure(refused, in_seconds(10));
+  error = failure(std::move(refused), in_seconds(10));
   CHECK(error.details().stage == "qmp");
   says(error, "QEMU has ended: exit code 1");
   says(error, "its last words:");
 
-  {
-    ScopedVariable qemu("ORKESTR_QEMU", "/nonexistent");
-    error = failure(files.config(), in_seconds(10));
-    CHECK(error.details().stage == "qemu");
-    says(error, "ORKESTR_QEMU is \"/nonexistent\"");
-  }
-  {
-    ScopedVariable path("PATH", "/nonexistent:relative");
-    error = failure(files.config(), in_seconds(10));
-    says(error, "apt-get install qemu-system-x86");
-  }
   if (::geteuid() == 0) {
     ScopedVariable range("ORKESTR_UID_RANGE", "0-10");
     error = failure(files.config(), in_seconds(10));
@@ -274,10 +265,55 @@ TEST_CASE("a start that fails says where, and leaves nothing") {
     // A QEMU that starts and says nothing.
     files.put("silent", "#!/bin/sh\nexec sleep 100\n");
     REQUIRE(::chmod((files.dir.path + "/silent").c_str(), 0755) == 0);
-    ScopedVariable qemu("ORKESTR_QEMU", files.dir.path + "/silent");
-    error = failure(files.config(), in_ms(300));
+    auto silent = files.config();
+    silent.qemu.path = files.dir.path + "/silent";
+    error = failure(std::move(silent), in_ms(300));
     CHECK(error.details().stage == "qmp");
     says(error, "QMP greeting: QEMU did not answer in time");
+  }
+}
+
+TEST_CASE("QEMU is found, and known by its version") {
+  CHECK(parse_qemu_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\n") == "7.2.22");
+  CHECK(parse_qemu_version("QEMU emulator version 10.0.2\n") == "10.0.2");
+  for (const char* other : {"", "qemu-img version 7.2.22", "QEMU emulator version ", "QEMU emulator version .2"}) {
+    CHECK(parse_qemu_version(other).empty());
+  }
+  QemuBuild build;
+  build.version = "7.2.22";
+  CHECK(build.series() == "7.2");
+  CHECK_FALSE(build.maps_read_only());
+  build.version = "8.2.0";
+  CHECK(build.maps_read_only());
+  build.version = "10.0.2";
+  CHECK(build.series() == "10.0");
+  CHECK(build.maps_read_only());
+
+  Files files;
+  const std::string cache = files.dir.path + "/qemu.json";
+  auto first = identify_qemu(cache);
+  REQUIRE(first);
+  CHECK(first->version.find('.') != std::string::npos);
+  auto remembered = identify_qemu(cache);
+  REQUIRE(remembered);
+  CHECK(remembered->version == first->version);
+  const auto fails = [](const std::string& with) {
+    auto found = identify_qemu("");
+    REQUIRE_FALSE(found);
+    CHECK(found.error().details().stage == "qemu");
+    CHECK_MESSAGE(found.error().message().find(with) != std::string::npos, found.error().message());
+  };
+  {
+    ScopedVariable qemu("ORKESTR_QEMU", "/nonexistent");
+    fails("ORKESTR_QEMU is \"/nonexistent\"");
+  }
+  {
+    ScopedVariable path("PATH", "/nonexistent:relative");
+    fails("apt-get install qemu-system-x86");
+  }
+  {
+    ScopedVariable qemu("ORKESTR_QEMU", "/bin/true");
+    fails("/bin/true --version says");
   }
 }
 
