@@ -4,8 +4,6 @@
 #include <fmt/format.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,7 +23,6 @@ namespace {
 constexpr std::uint64_t kNanoseconds = 1'000'000'000;
 // Setting the clock wakes every timer of the guest; what the transfer of the message took is no reason to.
 constexpr std::uint64_t kTolerableSkewNs = 500'000;
-constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
 Result<void> set_clock(std::uint64_t wall_clock_ns) {
   timespec now{};
@@ -53,24 +50,15 @@ Result<void> add_entropy(std::string_view entropy) {
   return {};
 }
 
-// The guest owns these files and may have put a link there: never followed.
-Result<void> write_owned(const char* path, std::string_view content) {
-  ::unlink(path);
-  ORKESTR_TRY(const base::UniqueFd file, base::open_at(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
-  return base::write_all(file.get(), content);
-}
-
-Result<void> set_hostname(const std::string& name) {
-  if (name.empty()) return {};
+Result<void> set_hostname(const IdentityFiles& files, const std::string& name) {
   if (::sethostname(name.c_str(), name.size()) != 0) return base::errno_error("sethostname " + name, errno);
-  ORKESTR_CHECK(write_owned("/etc/hostname", name + "\n"));
-  return write_owned(
-      "/etc/hosts",
-      fmt::format("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", name));
+  ORKESTR_CHECK(rewrite(files.hostname, name + "\n"));
+  return rewrite(files.hosts,
+                 fmt::format("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", name));
 }
 
 // A clone has the boot id of its template, which programs take for "the same boot of the same machine".
-Result<void> renew_boot_id() {
+std::string new_boot_id() {
   const std::string bytes = base::random_bytes(16);
   std::string id;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
@@ -79,12 +67,7 @@ Result<void> renew_boot_id() {
     if (i == 8) value = (value & 0x3FU) | 0x80U;
     id += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", value);
   }
-  constexpr const char* source = "/run/orkestr/boot_id";
-  ORKESTR_CHECK(base::make_directories("/run/orkestr", 0755));
-  ::umount2(kBootId, MNT_DETACH);  // of an earlier configure
-  ORKESTR_CHECK(write_owned(source, id + "\n"));
-  if (::mount(source, kBootId, nullptr, MS_BIND, nullptr) != 0) return base::errno_error("mount a new boot id", errno);
-  return {};
+  return id;
 }
 
 }  // namespace
@@ -95,9 +78,10 @@ Result<void> apply_identity(const wire::ConfigureRequest& request, Settings& set
   ORKESTR_CHECK(set_clock(request.wall_clock_ns));
   ORKESTR_CHECK(add_entropy(request.entropy));
   if (request.same_machine) return {};
-  ORKESTR_CHECK(set_hostname(request.hostname));
-  if (!request.machine_id.empty()) ORKESTR_CHECK(write_owned("/etc/machine-id", request.machine_id + "\n"));
-  return renew_boot_id();
+  const IdentityFiles& files = settings.identity;
+  ORKESTR_CHECK(set_hostname(files, request.hostname));
+  ORKESTR_CHECK(rewrite(files.machine_id, request.machine_id + "\n"));
+  return rewrite(files.boot_id, new_boot_id() + "\n");
 }
 
 }  // namespace orkestr::guest

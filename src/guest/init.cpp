@@ -268,11 +268,14 @@ Result<System> boot() {
     announce(fmt::format("stage {}", stage.name));
     if (auto done = stage.run(); !done) return done.error().with_context(fmt::format("stage {}", stage.name));
   }
+  announce("stage identity");
+  auto identity = make_identity_files();
+  if (!identity) return identity.error().with_context("stage identity");
   announce("stage open port");
   auto port = open_port();
   if (!port) return port.error().with_context("stage open port");
   announce("stage ready");
-  return System{*std::move(port), kCommandCgroups};
+  return System{*std::move(port), kCommandCgroups, *std::move(identity)};
 }
 
 }  // namespace orkestr::guest

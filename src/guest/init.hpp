@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "guest/identity_files.hpp"
 #include "orkestr/error.hpp"
 
 namespace orkestr::guest {
@@ -16,6 +17,7 @@ namespace orkestr::guest {
 struct System {
   base::UniqueFd port;      // the virtio console port to the supervisor
   std::string cgroup_root;  // where commands get their cgroups
+  IdentityFiles identity;
 };
 
 // The error's message names the stage.

@@ -62,6 +62,7 @@ Result<void> serve(AgentOptions options) {
   options.connection = std::move(system->port);
   options.kind = Link::Kind::port;
   options.settings.is_init = true;
+  options.settings.identity = std::move(system->identity);
   options.cgroup_root = system->cgroup_root;
   auto outcome = prepared ? serve(std::move(options)) : std::move(prepared);
   announce(outcome ? "the port was closed" : outcome.error().message());

@@ -7,6 +7,7 @@
 
 #include "base/reactor.hpp"
 #include "guest/drain.hpp"
+#include "guest/identity_files.hpp"
 #include "guest/link.hpp"
 #include "guest/process_tree.hpp"
 #include "guest/reaper.hpp"
@@ -18,6 +19,7 @@ struct Settings {
   bool is_init = false;                  // PID 1 of a VM, not a process among others
   std::string workspace = "/workspace";  // where commands start that name no directory
   wire::EnvList env;                     // of the sandbox, for every command
+  IdentityFiles identity;                // as PID 1
 };
 
 struct Services {

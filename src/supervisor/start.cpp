@@ -284,7 +284,7 @@ awaitable<Result<void>> Sandbox::give_identity(wire::EnvList env, bool same_mach
     co_return Error(ErrorCode::invalid_argument,
                     fmt::format("env takes more than {} bytes together", wire::kMaxPayload));
   }
-  progress("configure", "the guest is up");
+  progress("configure", "giving the guest its identity");
   auto done = co_await relay_.configure(std::move(identity), base::Deadline::after(std::chrono::seconds(20)));
   if (!done && guest_loss_) co_return co_await boot_loss("configure", "before the guest had its identity");
   if (!done) co_return boot_error("configure", done.error().message());
@@ -321,6 +321,7 @@ Result<void> Sandbox::announce() {
   }
   ORKESTR_CHECK(directory_->end_transition());
   running_ = true;
+  log_info("running");
   (void)events_->append(
       request_.purpose == "resume" ? "resumed" : "running",
       {{"accelerator", record_.accelerator}, {"from", record_.started_from}, {"create_ms", record_.create_ms}});

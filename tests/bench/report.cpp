@@ -68,6 +68,7 @@ std::string json(const std::vector<Row>& rows, double floor_ms, const std::strin
     double m = median(row.samples);
     out.begin_object().field("key", row.key).field("median", m);
     out.field("p95", percentile(row.samples, row.better == Better::higher ? 5 : 95));
+    if (row.samples.size() >= 100) out.field("p99", percentile(row.samples, row.better == Better::higher ? 1 : 99));
     out.field("n", static_cast<std::int64_t>(row.samples.size())).field("unit", row.unit).key("ratio_to_floor");
     if (row.unit == "ms" && floor_ms > 0) {
       out.value(m / floor_ms);

@@ -18,6 +18,7 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "image/store.hpp"
+#include "life_rows.hpp"
 #include "orkestr/orkestr.hpp"
 #include "support/processes.hpp"
 
@@ -76,7 +77,12 @@ class Bench {
 
   Result<Report> run() {
     ORKESTR_CHECK(floor());
-    ORKESTR_CHECK(cold_boot());
+    ORKESTR_CHECK(measure_life(plan_, report_, [this]() -> Result<void> {
+      ORKESTR_TRY(const double sample, one_floor());
+      report_.rows.front().samples.push_back(sample);
+      return {};
+    }));
+    report_.floor_ms = median(report_.rows.front().samples);
     ORKESTR_CHECK(idle_memory());
     if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout"})) {
       CreateOptions options;
@@ -124,21 +130,8 @@ class Bench {
     return {};
   }
 
-  Result<void> cold_boot() {
-    return row("cold_boot", "ms", Better::lower, plan_.latency_runs, [&]() -> Result<double> {
-      CreateOptions options;
-      options.template_name = plan_.template_name;
-      auto start = Clock::now();
-      ORKESTR_TRY(auto sandbox, Sandbox::create(options));
-      double took = ms_since(start);
-      report_.accelerator = sandbox.info().accelerator;
-      ORKESTR_CHECK(sandbox.terminate());
-      return took;
-    });
-  }
-
   Result<void> idle_memory() {
-    return row("idle_memory", "MiB", Better::neither, 1, [&]() -> Result<double> {
+    return row("idle_memory", "MiB", Better::lower, 1, [&]() -> Result<double> {
       CreateOptions options;
       options.template_name = plan_.template_name;
       ORKESTR_TRY(auto sandbox, Sandbox::create(options));
@@ -324,6 +317,15 @@ class Bench {
         row.aim = aim;
       };
       if (row.key == "cold_boot") set(3000, 1500);
+      if (row.key == "create") set(4 * f, 2.5 * f);
+      if (row.key == "create_first_exec") set(6 * f, 4 * f);
+      if (row.key == "create_python") set(25 * f, 12 * f);
+      if (row.key == "burst32") set(32 * 2.5 * f, 32 * 1.6 * f);
+      if (row.key == "pause") set(3 * f, 1.5 * f);
+      if (row.key == "resume") set(4 * f, 2.5 * f);
+      if (row.key == "pause_per_mb" || row.key == "resume_per_mb") set(1.5, 0.7);
+      if (row.key == "pause_bytes") set(1.2, 1.05);
+      if (row.key == "idle_memory") set(40, 26);
       if (row.key == "exec_argv") set(0.6 * f, 0.3 * f);
       if (row.key == "exec") set(1.0 * f, 0.7 * f);
       if (row.key == "quickstart_exec" && native) set(10 * *native, 6 * *native);
