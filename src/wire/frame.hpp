@@ -101,6 +101,8 @@ class OutFrame {
 
   Type type() const { return type_; }
   std::uint32_t id() const { return id_; }
+  std::uint8_t flags() const { return flags_; }
+  std::string_view content() const { return std::string_view(bytes_).substr(kHeaderBytes); }
   char* payload() { return bytes_.data() + kHeaderBytes; }
   std::size_t payload_size() const { return bytes_.size() - kHeaderBytes; }
   void shrink(std::size_t payload_bytes) { bytes_.resize(kHeaderBytes + payload_bytes); }
