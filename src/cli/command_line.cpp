@@ -71,6 +71,8 @@ void add_running(CLI::App& app, Invocation& invocation) {
   auto life_s = std::make_shared<double>(600);
   auto run_s = std::make_shared<double>(600);
   auto id = std::make_shared<std::string>();
+  auto in_background = std::make_shared<bool>(false);
+  auto as_json = std::make_shared<bool>(false);
 
   CLI::App* run_app = add(app, "run", "run a command in a new sandbox, which ends with it",
                           "orkestr run python-3.12-bare -- python3 -c 'print(6 * 7)'");
@@ -98,9 +100,12 @@ void add_running(CLI::App& app, Invocation& invocation) {
   add_command(exec_app, *command);
   exec_app->add_option("--timeout", command->timeout_s, "seconds it may take; then it ends and the exit code is 124")
       ->capture_default_str();
+  CLI::Option* background = exec_app->add_flag(
+      "--background", *in_background, "leave it running and print its id, for `orkestr logs` and `orkestr kill`");
+  exec_app->add_flag("--json", *as_json, "with --background, for machines: an object")->needs(background);
   exec_app->callback([=, &invocation] {
     command->argv = guest_command(invocation, "exec");
-    invocation.code = exec(*id, *command);
+    invocation.code = *in_background ? exec_background(*id, *command, *as_json) : exec(*id, *command);
   });
 
   CLI::App* shell_app = add(app, "shell", "an interactive bash in a sandbox", "orkestr shell sbx_01K");
@@ -163,6 +168,58 @@ void add_looking(CLI::App& app, Invocation& invocation) {
   cp->callback([=, &invocation] { invocation.code = copy(*source, *destination); });
 }
 
+void add_background(CLI::App& app, Invocation& invocation) {
+  constexpr const char* kCommand = "the command: its id, or a beginning of it that no other one has";
+  auto logs_command = std::make_shared<LogsCommand>();
+  CLI::App* logs_app = add(app, "logs", "the output of a command that was started with `exec --background`",
+                           "orkestr logs sbx_01K cmd_01K --follow");
+  logs_app->add_option("id", logs_command->id, kId)->required();
+  logs_app->add_option("command", logs_command->command_id, kCommand)->required();
+  logs_app->add_flag("-f,--follow", logs_command->follow, "go on until it ends; Ctrl-C leaves it alone");
+  logs_app->add_option("--offset", logs_command->offset, "of the first byte wanted; the newest 4 MiB are kept");
+  logs_app->add_flag("--json", logs_command->as_json,
+                     "for machines: an object, at most 1 MiB; with --follow one for each piece, then the command");
+  logs_app->callback([=, &invocation] { invocation.code = logs(*logs_command); });
+
+  auto id = std::make_shared<std::string>();
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* list_app =
+      add(app, "commands", "the background commands of a sandbox, oldest first", "orkestr commands sbx_01K --json");
+  list_app->add_option("id", *id, kId)->required();
+  list_app->add_flag("--json", *as_json, "for machines: an array");
+  list_app->callback([=, &invocation] { invocation.code = commands(*id, *as_json); });
+
+  auto command_ids = std::make_shared<std::vector<std::string>>();
+  CLI::App* kill_app =
+      add(app, "kill", "end background commands with all that they started", "orkestr kill sbx_01K cmd_01K");
+  kill_app->add_option("id", *id, kId)->required();
+  kill_app->add_option("command", *command_ids, kCommand)->required();
+  kill_app->callback([=, &invocation] { invocation.code = kill_commands(*id, *command_ids); });
+}
+
+void add_life(CLI::App& app, Invocation& invocation) {
+  auto id = std::make_shared<std::string>();
+  auto timeout_s = std::make_shared<double>(0);
+  auto as_json = std::make_shared<bool>(false);
+  const auto add_one = [&](const char* name, const char* summary, const std::string& example) {
+    CLI::App* made = add(app, name, summary, example);
+    made->add_option("id", *id, kId)->required();
+    made->add_flag("--json", *as_json, "for machines: an object");
+    return made;
+  };
+  add_one("pause", "freeze a sandbox to disk; its timeout stands still", "orkestr pause sbx_01K")
+      ->callback([=, &invocation] { invocation.code = pause(*id, *as_json); });
+  add_one("resume", "bring a paused sandbox back", "orkestr resume sbx_01K")->callback([=, &invocation] {
+    invocation.code = resume(*id, *as_json);
+  });
+  CLI::App* timeout_app = add_one("timeout", "give a sandbox a new life span, from now; prints when it ends",
+                                  "orkestr timeout sbx_01K 3600");
+  timeout_app->add_option("seconds", *timeout_s, "10 to 86400")->required();
+  timeout_app->callback([=, &invocation] { invocation.code = set_timeout(*id, *timeout_s, *as_json); });
+  add_one("metrics", "the CPU and memory that a sandbox uses", "orkestr metrics sbx_01K --json")
+      ->callback([=, &invocation] { invocation.code = metrics(*id, *as_json); });
+}
+
 void add_host(CLI::App& app, Invocation& invocation) {
   auto as_json = std::make_shared<bool>(false);
   auto fix = std::make_shared<bool>(false);
@@ -206,7 +263,9 @@ std::unique_ptr<CLI::App> make_command_line(Invocation& invocation) {
       "126 and 127 when the guest cannot run or find the command, 128 + n for signal n.\n"
       "\nExample:\n  orkestr run python-3.12-bare -- python3 -c 'print(6 * 7)'");
   add_running(*app, invocation);
+  add_background(*app, invocation);
   add_looking(*app, invocation);
+  add_life(*app, invocation);
   add_template_commands(*app, invocation);
   add_host(*app, invocation);
   return app;

@@ -8,6 +8,7 @@
 //   125 the library failed; 126 and 127 the command is no program, or not there
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,6 +67,8 @@ int run(const MachineOptions& machine, const CommandOptions& command, bool keep)
 int create(const MachineOptions& machine, const std::vector<std::string>& env, double timeout_s);
 // `orkestr exec ID -- COMMAND…`
 int exec(const std::string& id, const CommandOptions& command);
+// `orkestr exec ID --background -- COMMAND…`
+int exec_background(const std::string& id, const CommandOptions& command, bool as_json);
 // `orkestr shell ID`
 int shell(const std::string& id, const CommandOptions& command);
 
@@ -90,6 +93,26 @@ struct EventsCommand {
 };
 // `orkestr events ID`
 int events(const EventsCommand& command);
+
+// `orkestr commands ID`
+int commands(const std::string& id, bool as_json);
+struct LogsCommand {
+  std::string id;
+  std::string command_id;
+  std::uint64_t offset = 0;
+  bool follow = false;
+  bool as_json = false;
+};
+// `orkestr logs ID COMMAND`
+int logs(const LogsCommand& command);
+// `orkestr kill ID COMMAND…`
+int kill_commands(const std::string& id, const std::vector<std::string>& command_ids);
+
+// `orkestr pause ID`, `orkestr resume ID`, `orkestr timeout ID SECONDS`, `orkestr metrics ID`
+int pause(const std::string& id, bool as_json);
+int resume(const std::string& id, bool as_json);
+int set_timeout(const std::string& id, double timeout_s, bool as_json);
+int metrics(const std::string& id, bool as_json);
 
 // `orkestr cp SOURCE DESTINATION`
 int copy(const std::string& source, const std::string& destination);

@@ -3,6 +3,8 @@
 #include <map>
 
 #include "cli/command_line.hpp"
+#include "cli/ids.hpp"
+#include "cli/terminal.hpp"
 #include "orkestr/sandbox.hpp"
 #include "orkestr/template.hpp"
 
@@ -59,8 +61,22 @@ Candidates options_of(const CLI::App& app) {
   return out;
 }
 
-// What fits the positional argument number `index`; the last one may be repeated.
-Candidates positional(const CLI::App& app, std::size_t index) {
+Candidates commands_of(const std::string& sandbox_id) {
+  Candidates out;
+  const auto sandbox = find_sandbox(sandbox_id);
+  if (!sandbox) return out;
+  if (auto all = sandbox->commands()) {
+    for (const auto& command : *all) {
+      const CommandInfo info = command.info();
+      out.emplace_back(info.id, std::string(to_string(info.status)) + ", " + printable(first_line(info.command)));
+    }
+  }
+  return out;
+}
+
+// What fits the positional argument behind those that are there; the last one may be repeated.
+Candidates positional(const CLI::App& app, const std::vector<std::string>& there) {
+  const std::size_t index = there.size();
   std::vector<const CLI::Option*> places;
   for (const auto* option : app.get_options()) {
     if (option->get_positional()) places.push_back(option);
@@ -69,7 +85,9 @@ Candidates positional(const CLI::App& app, std::size_t index) {
   const bool repeats = places.back()->get_items_expected_max() > 1;
   if (index >= places.size() && !repeats) return {};
   const std::string name = places[std::min(index, places.size() - 1)]->get_name(true);
-  if (name == "id") return sandboxes(app.get_name() == "inspect" || app.get_name() == "events", "");
+  if (name == "id")
+    return sandboxes(app.get_name() == "inspect" || app.get_name() == "events" || app.get_name() == "metrics", "");
+  if (name == "command") return commands_of(there.front());
   if (name == "source" || name == "destination") return sandboxes(false, ":");
   if (name == "template" || (name == "name" && app.get_parent()->get_name() == "template")) return templates();
   const auto known = values_of_options().find(name);
@@ -80,7 +98,7 @@ Candidates candidates(const CLI::App& root, const std::vector<std::string>& befo
   const CLI::App* app = &root;
   const CLI::Option* waiting = nullptr;  // an option whose value comes next
   std::string waiting_name;
-  std::size_t positionals = 0;
+  std::vector<std::string> positionals;
   for (const auto& word : before) {
     if (word == "--") return {};  // the guest's own
     if (std::exchange(waiting, nullptr) != nullptr) continue;
@@ -95,9 +113,9 @@ Candidates candidates(const CLI::App& root, const std::vector<std::string>& befo
         std::find_if(commands.begin(), commands.end(), [&](const auto* one) { return one->get_name() == word; });
     if (found != commands.end()) {
       app = *found;
-      positionals = 0;
+      positionals.clear();
     } else {
-      ++positionals;
+      positionals.push_back(word);
     }
   }
   if (waiting != nullptr) {

@@ -11,6 +11,7 @@
 #include "base/try.hpp"
 #include "cli/commands.hpp"
 #include "cli/ids.hpp"
+#include "cli/show.hpp"
 #include "cli/terminal.hpp"
 #include "orkestr/sandbox.hpp"
 
@@ -24,7 +25,6 @@ bool has_ended(const SandboxInfo& info) { return info.status == Status::terminat
 std::int64_t ms_of(TimePoint time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
-std::string time_text(TimePoint time) { return base::iso8601_utc(ms_of(time)); }
 
 // "45 s", "12 min", "3 h", "2 d"
 std::string span_text(std::chrono::system_clock::duration span) {
@@ -39,22 +39,6 @@ std::string metadata_text(const SandboxInfo& info) {
   std::string out;
   for (const auto& [name, value] : info.metadata) out += fmt::format("{}{}={}", out.empty() ? "" : ",", name, value);
   return printable(out);
-}
-
-void write(base::JsonWriter& json, const SandboxInfo& info) {
-  json.begin_object()
-      .field("id", info.id)
-      .field("status", to_string(info.status))
-      .field("template", info.template_name);
-  json.field("backend", info.backend).field("network", to_string(info.network)).field("cpu", info.cpu);
-  json.field("cpu_reason", info.cpu_reason).field("memory_mb", info.memory_mb).field("disk_mb", info.disk_mb);
-  json.field("created_at", time_text(info.created_at)).field("expires_at", time_text(info.expires_at));
-  json.key("metadata").begin_object();
-  for (const auto& [name, value] : info.metadata) json.field(name, value);
-  json.end_object();
-  json.field("on_timeout", to_string(info.on_timeout)).field("end_reason", info.end_reason);
-  json.field("accelerator", info.accelerator).field("accelerator_reason", info.accelerator_reason);
-  json.field("isolation", info.isolation).field("jail", info.jail).end_object();
 }
 
 Style style_of(Status status) {
@@ -142,6 +126,27 @@ class Follower {
 };
 
 }  // namespace
+
+std::string time_text(TimePoint time) { return base::iso8601_utc(ms_of(time)); }
+
+void write(base::JsonWriter& json, const SandboxInfo& info) {
+  json.begin_object()
+      .field("id", info.id)
+      .field("status", to_string(info.status))
+      .field("template", info.template_name);
+  json.field("backend", info.backend).field("network", to_string(info.network)).field("cpu", info.cpu);
+  json.field("cpu_reason", info.cpu_reason).field("memory_mb", info.memory_mb).field("disk_mb", info.disk_mb);
+  json.field("created_at", time_text(info.created_at)).field("expires_at", time_text(info.expires_at));
+  json.key("metadata").begin_object();
+  for (const auto& [name, value] : info.metadata) json.field(name, value);
+  json.end_object();
+  json.field("on_timeout", to_string(info.on_timeout)).field("auto_resume", info.auto_resume);
+  json.key("paused_expires_at");
+  info.paused_expires_at ? json.value(time_text(*info.paused_expires_at)) : json.null();
+  json.field("end_reason", info.end_reason);
+  json.field("accelerator", info.accelerator).field("accelerator_reason", info.accelerator_reason);
+  json.field("isolation", info.isolation).field("jail", info.jail).end_object();
+}
 
 int list(const ListCommand& command) {
   ListOptions options;

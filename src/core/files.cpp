@@ -176,8 +176,11 @@ Operation<std::vector<BatchWriteResult>> Files::write_batch_async(std::vector<Ba
   using Value = std::vector<BatchWriteResult>;
   if (auto here = sandbox_->client->check_process(); !here) return completed<Value>(here.error());
   if (auto good = core::check_batch(files); !good) return completed<Value>(good.error());
-  return core::submit<Value>(
-      [&](auto done) { return sandbox_->session->write_batch(std::move(files), std::move(done)); });
+  // The session goes on opening files until the last one is written.
+  return core::submit<Value>([&](Completion<Value> done) {
+    return sandbox_->session->write_batch(std::move(files), [sandbox = sandbox_, done = std::move(done)](
+                                                                Result<Value> results) { done(std::move(results)); });
+  });
 }
 
 namespace {

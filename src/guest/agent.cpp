@@ -43,7 +43,7 @@ Result<void> Agent::connect(base::UniqueFd connection, Link::Kind kind) {
   drain_ = std::make_unique<Drain>(*reactor_);
 
   Link::Handlers handlers;
-  handlers.established = [this] { operations_->on_established(); };
+  handlers.established = [this](const std::vector<wire::OutFrame>& lost) { operations_->on_established(lost); };
   handlers.frame = [this](const wire::Frame& frame) { return operations_->on_frame(frame); };
   handlers.ended = [this](Result<void> outcome) { ended_ = std::move(outcome); };
   ORKESTR_TRY(link_, Link::create(*reactor_, std::move(connection), kind, std::move(handlers)));

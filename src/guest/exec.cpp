@@ -72,6 +72,14 @@ Result<std::unique_ptr<Exec>> Exec::start(Services& services, std::uint32_t id, 
   return exec;
 }
 
+Result<std::unique_ptr<Exec>> Exec::start_logged(Services& services, wire::ExecRequest request, OutputRing& log,
+                                                 Wake wake) {
+  std::unique_ptr<Exec> exec(new Exec(services, 0, std::move(request), std::move(wake)));
+  exec->log_ = &log;
+  ORKESTR_CHECK(exec->spawn());
+  return exec;
+}
+
 Exec::Exec(Services& services, std::uint32_t id, wire::ExecRequest request, Wake wake)
     : services_(services),
       request_(std::move(request)),
@@ -100,7 +108,9 @@ struct Exec::Wiring {
 Result<Exec::Wiring> Exec::make_pipes() const {
   Wiring wiring;
   ORKESTR_TRY(std::tie(wiring.ours.output, wiring.theirs.output), base::make_pipe());
-  ORKESTR_TRY(std::tie(wiring.ours.error_output, wiring.theirs.error_output), base::make_pipe());
+  if (log_ == nullptr) {
+    ORKESTR_TRY(std::tie(wiring.ours.error_output, wiring.theirs.error_output), base::make_pipe());
+  }
   if (request_.stdin_open) {
     ORKESTR_TRY(std::tie(wiring.theirs.input, wiring.ours.input), base::make_pipe());
   }
@@ -124,6 +134,7 @@ Result<Exec::Wiring> Exec::make_terminal(std::optional<uid_t> owner) const {
 
 Result<void> Exec::spawn() {
   started_at_ = steady_clock::now();
+  started_ns_ = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
   ORKESTR_TRY(User user, find_user(request_.user));
   ORKESTR_TRY(tree_, services_.trees.take());
 
@@ -142,6 +153,7 @@ Result<void> Exec::spawn() {
   launch_request.standard[1] = theirs.output.get();
   launch_request.standard[2] = theirs.error_output.get();
   if (request_.tty) std::fill_n(launch_request.standard, 3, theirs.output.get());
+  if (!theirs.error_output) launch_request.standard[2] = theirs.output.get();
   launch_request.cgroup_fd = tree_->cgroup_fd();
   launch_request.uid = user.uid;
   launch_request.gid = user.gid;
@@ -150,11 +162,13 @@ Result<void> Exec::spawn() {
   launch_request.is_init = services_.settings.is_init;
 
   // The agent's ends first: once the command runs, nothing may fail any more.
-  ORKESTR_CHECK(output_.open(std::move(wiring.ours.output), kind, wake_));
-  if (wiring.ours.error_output) ORKESTR_CHECK(error_output_.open(std::move(wiring.ours.error_output), kind, wake_));
+  const Wake wake = [this] { wake_(); };
+  ORKESTR_CHECK(output_.open(std::move(wiring.ours.output), kind, wake));
+  if (wiring.ours.error_output) ORKESTR_CHECK(error_output_.open(std::move(wiring.ours.error_output), kind, wake));
   if (wiring.ours.input) ORKESTR_CHECK(input_.open(std::move(wiring.ours.input), kind));
   terminal_ = std::move(wiring.terminal);
   ORKESTR_TRY(pid_, launch(launch_request));
+  request_.argv = std::move(launch_request.argv);
 
   tree_->set_leader(pid_);
   services_.reaper.watch(pid_, [this](int status, const rusage& usage) { on_exit(status, usage); });
@@ -185,11 +199,7 @@ void Exec::on_exit(int status, const rusage& usage) {
     services_.reactor.cancel_timer(timeout_timer_);
     // What runs on in the background is none of this command's any more.
     if (!output_.ended() || !error_output_.ended()) {
-      grace_timer_ = services_.reactor.add_timer(kGrace, [this] {
-        output_.finish_with_present_content();
-        error_output_.finish_with_present_content();
-        wake_();
-      });
+      grace_timer_ = services_.reactor.add_timer(kGrace, [this] { close_output(); });
     }
   }
   wake_();
@@ -201,6 +211,19 @@ void Exec::cancel() {
   if (!exited_) return end_tree(exit_.cancelled);
   exit_.cancelled = true;
   abandon_output();
+}
+
+void Exec::kill() {
+  if (!exited_) return cancel();
+  bool no_reason = false;  // it has ended for one of its own
+  end_tree(no_reason);
+}
+
+void Exec::close_output() {
+  closing_ = true;
+  output_.finish_with_present_content();
+  error_output_.finish_with_present_content();
+  wake_();
 }
 
 void Exec::abandon_output() {
@@ -235,9 +258,7 @@ void Exec::check_tree() {
   ending_ = Ending::done;
   if (!exited_) stop_waiting_for_leader();
   // The members' pipes are closed now. An outsider that was handed a copy does not hold the answer.
-  output_.finish_with_present_content();
-  error_output_.finish_with_present_content();
-  wake_();
+  close_output();
 }
 
 // It was sent SIGKILL, but the kernel does not let go of it (a device that never answers).
@@ -258,15 +279,26 @@ bool Exec::resize(const wire::ResizeMessage& size) {
 
 bool Exec::on_credit(std::uint32_t bytes) { return outlet_.grant(bytes); }
 
-void Exec::detach() {
-  detached_ = true;
+void Exec::log_to(OutputRing& log, Wake wake) {
+  log_ = &log;
+  wake_ = std::move(wake);
   input_.close();
-  output_.detach();
-  error_output_.detach();
-  wake_();
+}
+
+std::string Exec::line() const {
+  if (request_.argv.size() == 3 && request_.argv[0] == "/bin/bash" && request_.argv[1] == "-c") return request_.argv[2];
+  std::string line;
+  for (const std::string& argument : request_.argv) line.append(line.empty() ? "" : " ").append(argument);
+  return line;
 }
 
 bool Exec::produce() {
+  if (log_ != nullptr) {
+    bool more = output_.produce(*log_);
+    more = error_output_.produce(*log_) || more;
+    try_finish();
+    return more && !finished_;
+  }
   // Who cancels may have stopped listening, and the answer must come all the same.
   if (cancel_asked_ && ending_ == Ending::done && !outlet_.has_credit()) {
     output_.abandon();
@@ -282,7 +314,6 @@ void Exec::try_finish() {
   if (finished_ || !exited_ || !output_.ended() || !error_output_.ended()) return;
   if (ending_ != Ending::none && ending_ != Ending::done) return;
   finished_ = true;
-  if (detached_) return;
   const TreeUsage usage = tree_->usage();
   if (usage.known) {
     exit_.user_us = usage.user_us;
@@ -291,7 +322,7 @@ void Exec::try_finish() {
   exit_.oom = usage.oom;
   exit_.stdout_bytes = output_.bytes();
   exit_.stderr_bytes = error_output_.bytes();
-  outlet_.send(wire::Type::result, exit_.encode());
+  if (log_ == nullptr) outlet_.send(wire::Type::result, exit_.encode());
 }
 
 }  // namespace orkestr::guest

@@ -89,7 +89,11 @@ void Link::handle_events() {
     if (!event) return refuse(event.error());
     if (!*event) return;
     if ((*event)->kind == wire::Channel::Event::Kind::established) {
-      handlers_.established();
+      // What was queued since the peer started over is of its former life, too.
+      for (auto& part : {channel_.take_lost(), channel_.queue().take_unsent()}) {
+        lost_.insert(lost_.end(), part.begin(), part.end());
+      }
+      handlers_.established(std::exchange(lost_, {}));
     } else if (auto handled = handlers_.frame((*event)->frame); !handled) {
       return refuse(handled.error());
     }
@@ -103,6 +107,7 @@ void Link::refuse(const Error& error) {
   flush();
   if (dead_) return;
   if (kind_ == Kind::socket) return end(error);
+  lost_ = channel_.queue().take_unsent();
   channel_ = wire::Channel(wire::Receiver::guest);
 }
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/reactor.hpp"
 #include "base/unique_fd.hpp"
@@ -20,7 +21,8 @@ class Link {
  public:
   enum class Kind { port, socket };
   struct Handlers {
-    std::function<void()> established;                      // once for every (re)start of the peer
+    // Once for every (re)start of the peer, with what of ours it did not get: frames that were not written whole.
+    std::function<void(const std::vector<wire::OutFrame>& lost)> established;
     std::function<Result<void>(const wire::Frame&)> frame;  // an error: the peer broke the protocol
     std::function<void(Result<void>)> ended;                // the last call, the link is dead; ok: the peer closed it
   };
@@ -34,6 +36,8 @@ class Link {
   void send(wire::OutFrame frame, wire::Lane lane) { channel_.send(std::move(frame), lane); }
   // False when enough waits already: producers of data then wait for a later turn.
   bool has_room() { return !dead_ && channel_.queue().bytes() < kEnoughQueued; }
+  // True when everything was handed to the descriptor; not while the peer starts over, which loses what is queued.
+  bool all_sent() { return channel_.established() && channel_.queue().empty(); }
   void drop_unsent(std::uint32_t id) { channel_.queue().drop(id); }
   // Writes until nothing is left or the descriptor takes no more; the reactor then wakes the owner's loop.
   void flush();
@@ -55,8 +59,9 @@ class Link {
   Kind kind_;
   Handlers handlers_;
   wire::Channel channel_;
-  bool away_ = false;     // port: the host end is closed
-  bool blocked_ = false;  // the last write found no room
+  std::vector<wire::OutFrame> lost_;  // with channels before this one
+  bool away_ = false;                 // port: the host end is closed
+  bool blocked_ = false;              // the last write found no room
   bool dead_ = false;
 };
 

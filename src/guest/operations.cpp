@@ -2,16 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <utility>
 
 #include "base/try.hpp"
 #include "guest/files.hpp"
+#include "guest/stats.hpp"
 
 namespace orkestr::guest {
 namespace {
 
 // Frames sent in one turn of the loop.
 constexpr int kFramesPerTurn = 16;
+constexpr std::size_t kMaxAnswered = wire::kMaxOperations;
 
 Error broken(const wire::Frame& frame, std::string_view what) {
   return Error(ErrorCode::connection,
@@ -61,9 +64,77 @@ Result<void> Operations::start(const wire::Frame& frame) {
       keep(frame.id, key, Exec::start(services_, frame.id, std::move(request), [this, key] { make_runnable(key); }));
       return {};
     }
+    case wire::Type::command_start:
+      return start_background(frame);
+    case wire::Type::command_list:
+      if (!frame.payload.empty()) return broken(frame, "bytes where none belong");
+      keep(frame.id, next_key_++, Result(std::make_unique<Reply>(services_.link, frame.id, list_commands())));
+      return {};
+    case wire::Type::command_get:
+    case wire::Type::command_kill:
+    case wire::Type::command_logs:
+    case wire::Type::command_follow:
+      return on_command(frame);
+    case wire::Type::stats: {
+      const auto stats = memory_stats();
+      if (!stats) {
+        answer_error(frame.id, stats.error());
+      } else {
+        services_.link.send(wire::OutFrame(wire::Type::result, frame.id, stats->encode()), wire::Lane::stream);
+      }
+      return {};
+    }
     default:
       return start_file(frame);
   }
+}
+
+Result<void> Operations::start_background(const wire::Frame& frame) {
+  ORKESTR_TRY(auto request, wire::CommandStartRequest::decode(frame.payload));
+  auto command = commands_.start(std::move(request));
+  if (!command) {
+    answer_error(frame.id, command.error());
+  } else {
+    services_.link.send(wire::OutFrame(wire::Type::result, frame.id, (*command)->message().encode()),
+                        wire::Lane::stream);
+  }
+  return {};
+}
+
+Result<void> Operations::on_command(const wire::Frame& frame) {
+  ORKESTR_TRY(const auto request, wire::CommandRequest::decode(frame.payload));
+  auto found = commands_.find(request.id);
+  if (!found) {
+    answer_error(frame.id, found.error());
+    return {};
+  }
+  const Key key = next_key_++;
+  const Wake wake = [this, key] { make_runnable(key); };
+  switch (frame.type) {
+    case wire::Type::command_get:
+      services_.link.send(wire::OutFrame(wire::Type::result, frame.id, (*found)->message().encode()),
+                          wire::Lane::stream);
+      return {};
+    case wire::Type::command_kill:
+      keep(frame.id, key, Result(std::make_unique<CommandKill>(services_.link, frame.id, *found, wake)));
+      return {};
+    default: {
+      const auto kind = frame.type == wire::Type::command_logs ? LogRead::Kind::logs : LogRead::Kind::follow;
+      keep(frame.id, key, Result(std::make_unique<LogRead>(services_, frame.id, kind, *found, request, wake)));
+      return {};
+    }
+  }
+}
+
+std::string Operations::list_commands() const {
+  std::string list;
+  for (const auto& command : commands_.all()) {
+    const std::string message = command->message().encode();
+    char length[4];
+    wire::store_u32(length, static_cast<std::uint32_t>(message.size()));
+    list.append(length, sizeof length).append(message);
+  }
+  return list;
 }
 
 Result<void> Operations::start_file(const wire::Frame& frame) {
@@ -171,12 +242,31 @@ Result<void> Operations::on_resize(const wire::Frame& frame) {
   return {};
 }
 
-void Operations::on_established() {
+void Operations::on_established(const std::vector<wire::OutFrame>& lost) {
+  adopt_commands(lost);
   open_.clear();
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    auto* exec = std::get_if<std::unique_ptr<Exec>>(&it->second.operation);
-    if (exec != nullptr) (*exec)->detach();
-    it = exec != nullptr ? std::next(it) : entries_.erase(it);
+  entries_.clear();
+  runnable_.clear();
+}
+
+// In the order they were started.
+void Operations::adopt_commands(const std::vector<wire::OutFrame>& lost) {
+  std::unordered_map<std::uint32_t, std::string> undelivered;
+  for (const wire::OutFrame& frame : lost) {
+    std::string& bytes = undelivered[frame.id()];
+    if (frame.type() == wire::Type::data) bytes.append(frame.content());
+  }
+  for (const Answered& answered : std::exchange(answered_, {})) {
+    if (const auto found = undelivered.find(answered.id); found != undelivered.end()) {
+      commands_.adopt_ended(answered.exec, found->second);
+    }
+  }
+  std::map<Key, Entry*> running;
+  for (auto& [key, entry] : entries_) {
+    if (std::holds_alternative<std::unique_ptr<Exec>>(entry.operation)) running[key] = &entry;
+  }
+  for (auto& [key, entry] : running) {
+    commands_.adopt(std::move(std::get<std::unique_ptr<Exec>>(entry->operation)), undelivered[entry->id]);
   }
 }
 
@@ -188,7 +278,9 @@ void Operations::make_runnable(Key key) {
 }
 
 void Operations::pump() {
-  for (int i = 0; i < kFramesPerTurn && has_work(); ++i) run_one();
+  if (!answered_.empty() && services_.link.all_sent()) answered_.clear();
+  commands_.pump();
+  for (int i = 0; i < kFramesPerTurn && can_send(); ++i) run_one();
 }
 
 void Operations::run_one() {
@@ -201,6 +293,10 @@ void Operations::run_one() {
   if (std::visit([](auto& operation) { return operation->finished(); }, entry->second.operation)) {
     auto known = open_.find(entry->second.id);
     if (known != open_.end() && known->second == key) open_.erase(known);
+    if (const auto* exec = std::get_if<std::unique_ptr<Exec>>(&entry->second.operation)) {
+      if (answered_.size() >= kMaxAnswered) answered_.pop_front();
+      answered_.push_back({entry->second.id, (*exec)->ended()});
+    }
     entries_.erase(entry);
   } else if (more) {
     make_runnable(key);

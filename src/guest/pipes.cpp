@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 
@@ -40,7 +41,8 @@ Result<void> OutputPipe::open(base::UniqueFd pipe, StreamKind kind, Wake wake) {
 bool OutputPipe::produce(Outlet& outlet) {
   if (!pipe_) return false;
   if (remaining_ == 0U) {
-    end(outlet);
+    outlet.send_data(wire::data_frame(outlet.id(), stream_, {}, true));
+    end();
     return false;
   }
   if (!ready_) return false;
@@ -56,7 +58,8 @@ bool OutputPipe::produce(Outlet& outlet) {
     return false;
   }
   if (n <= 0) {
-    end(outlet);
+    outlet.send_data(wire::data_frame(outlet.id(), stream_, {}, true));
+    end();
     return false;
   }
   const auto got = static_cast<std::size_t>(n);
@@ -73,6 +76,33 @@ bool OutputPipe::produce(Outlet& outlet) {
   // A short read emptied the pipe; the next byte is a new edge. After a hangup there is none, so go on to its end. A
   // terminal gives at most a page at a time, whatever waits behind it, so it is read until it has nothing.
   if (got < asked && !hung_up_ && !remaining_ && kind_ == StreamKind::pipe) ready_ = false;
+  return true;
+}
+
+bool OutputPipe::produce(OutputRing& ring) {
+  if (!pipe_) return false;
+  if (remaining_ == 0U) {
+    end();
+    return false;
+  }
+  if (!ready_) return false;
+  std::array<char, kFrameData> buffer;
+  const std::size_t asked = std::min(buffer.size(), remaining_.value_or(buffer.size()));
+  const ssize_t n = ::read(pipe_.get(), buffer.data(), asked);
+  if (n < 0 && errno == EINTR) return true;
+  if (n < 0 && errno == EAGAIN && !remaining_) {
+    ready_ = false;
+    return false;
+  }
+  if (n <= 0) {
+    end();
+    return false;
+  }
+  const auto got = static_cast<std::size_t>(n);
+  ring.append(std::string_view(buffer.data(), got));
+  bytes_ += got;
+  if (remaining_) *remaining_ -= got;
+  if (got < asked && !hung_up_ && !remaining_ && kind_ == StreamKind::pipe) ready_ = false;  // as above
   return true;
 }
 
@@ -99,12 +129,7 @@ void OutputPipe::finish_with_present_content() {
 
 void OutputPipe::abandon() { remaining_ = 0; }
 
-void OutputPipe::detach() {
-  if (pipe_) hand_to_drain();
-}
-
-void OutputPipe::end(Outlet& outlet) {
-  outlet.send_data(wire::data_frame(outlet.id(), stream_, {}, true));
+void OutputPipe::end() {
   if (remaining_) return hand_to_drain();
   services_.reactor.remove(pipe_.get());
   pipe_.reset();

@@ -9,6 +9,7 @@
 
 #include "base/unique_fd.hpp"
 #include "guest/flow.hpp"
+#include "guest/output_ring.hpp"
 #include "guest/services.hpp"
 #include "wire/frame.hpp"
 
@@ -26,17 +27,17 @@ class OutputPipe {
   Result<void> open(base::UniqueFd pipe, StreamKind kind, Wake wake);
   // Sends one frame if it can; true when there may be more right away. Sends kEndOfStream once, at the end.
   bool produce(Outlet& outlet);
+  // Moves what one read gives; true when there may be more right away.
+  bool produce(OutputRing& ring);
   // What is in the pipe now is the last that is delivered; later bytes go nowhere (the pipe is kept open: see Drain).
   void finish_with_present_content();
   // Nothing more is delivered, not even what is in the pipe.
   void abandon();
-  // Nobody listens any more: all further bytes go nowhere.
-  void detach();
   bool ended() const { return !pipe_; }
   std::uint64_t bytes() const { return bytes_; }
 
  private:
-  void end(Outlet& outlet);
+  void end();
   void hand_to_drain();
   void adapt(std::size_t asked, std::size_t got);
 

@@ -46,7 +46,7 @@ std::optional<Result<StreamItem>> CallStream::take() {
       return take();  // comes during create only, which does not go through here
     case Call::Piece::Kind::end: {
       item.kind = StreamItem::Kind::end;
-      if (call_->request().type == wire::Type::exec) {
+      if (call_->request().type == wire::Type::exec || call_->request().type == wire::Type::command_follow) {
         auto exit = wire::ExecExit::decode(piece.data);
         if (!exit) return Result<StreamItem>(exit.error());
         item.end = to_command_end(*exit);

@@ -113,12 +113,12 @@ std::shared_ptr<Call> LocalSession::submit(CallRequest request) const {
   return call;
 }
 
-CancelFunction LocalSession::ask(CallRequest request, Completion<std::string> done) const {
+CancelFunction LocalSession::ask_all(CallRequest request, Completion<Answer> done) const {
   auto call = submit(std::move(request));
   struct Progress {
     std::mutex mutex;
     std::string output;
-    Completion<std::string> done;
+    Completion<Answer> done;
   };
   auto progress = std::make_shared<Progress>();
   progress->done = std::move(done);
@@ -128,11 +128,11 @@ CancelFunction LocalSession::ask(CallRequest request, Completion<std::string> do
     std::unique_lock lock(progress->mutex);
     while (auto outcome = self->take()) {
       if (!progress->done) continue;
-      std::optional<Result<std::string>> answer;
+      std::optional<Result<Answer>> answer;
       if (!*outcome) {
         answer.emplace(outcome->error());
       } else if ((*outcome)->kind == Call::Piece::Kind::end) {
-        answer.emplace(progress->output.empty() ? std::move((*outcome)->data) : std::move(progress->output));
+        answer.emplace(Answer{std::move(progress->output), std::move((*outcome)->data)});
       } else {
         progress->output += (*outcome)->data;
         if (progress->output.size() > kMaxListBytes) {
@@ -151,6 +151,13 @@ CancelFunction LocalSession::ask(CallRequest request, Completion<std::string> do
   return [weak = std::weak_ptr<Call>(call)] {
     if (auto self = weak.lock()) self->cancel();
   };
+}
+
+CancelFunction LocalSession::ask(CallRequest request, Completion<std::string> done) const {
+  return ask_all(std::move(request), [done = std::move(done)](Result<Answer> answer) {
+    if (!answer) return done(answer.error());
+    done(answer->output.empty() ? std::move(answer->result) : std::move(answer->output));
+  });
 }
 
 CancelFunction LocalSession::ask_nothing(CallRequest request, Completion<void> done) const {

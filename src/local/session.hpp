@@ -53,7 +53,12 @@ class LocalSession final : public Session {
 
  private:
   std::shared_ptr<Call> submit(CallRequest request) const;
-  // A call whose only answer is its end; output, if any, is collected up to a cap.
+  struct Answer {
+    std::string output;  // all of it, up to a cap
+    std::string result;  // payload of the final answer
+  };
+  CancelFunction ask_all(CallRequest request, Completion<Answer> done) const;
+  // A call of which only one of them counts: output where there is any, else the result.
   CancelFunction ask(CallRequest request, Completion<std::string> done) const;
   CancelFunction ask_nothing(CallRequest request, Completion<void> done) const;
   CancelFunction ask_record(wire::Type type, std::string payload, std::string what, Completion<SandboxInfo> done) const;

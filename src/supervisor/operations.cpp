@@ -14,30 +14,7 @@ namespace {
 using wire::Lane;
 using wire::Type;
 
-constexpr std::size_t kLengthBytes = 4;
-// A FileInfo is a name of at most 255 bytes and five numbers.
-constexpr std::size_t kMaxEntryBytes = 1024;
 constexpr std::size_t kMaxGuestMessageBytes = wire::kMaxErrorTextBytes;
-
-bool has_output(Type request) {
-  return request == Type::exec || request == Type::file_read || request == Type::file_list;
-}
-
-// How long the guest may take before it has shown any progress; nothing for a command without a timeout.
-std::optional<std::chrono::milliseconds> first_patience(Type request, std::uint64_t timeout_ms) {
-  if (request != Type::exec) return kAnswerTimeout;
-  if (timeout_ms == 0) return std::nullopt;
-  return std::chrono::milliseconds(timeout_ms) + kExecGrace;
-}
-
-bool is_transfer(Type request) {
-  return request == Type::file_read || request == Type::file_write || request == Type::file_list;
-}
-
-bool is_logged(Type request) {
-  return request != Type::file_read && request != Type::file_list && request != Type::file_stat &&
-         request != Type::configure;
-}
 
 Error client_fault(const wire::Frame& frame, std::string_view what) {
   return Error(ErrorCode::connection,
@@ -54,7 +31,7 @@ std::string_view guest_error_code(std::string_view claimed) {
   constexpr ErrorCode kPlausible[] = {
       ErrorCode::internal,      ErrorCode::invalid_argument, ErrorCode::not_ready,       ErrorCode::file_not_found,
       ErrorCode::not_permitted, ErrorCode::is_a_directory,   ErrorCode::not_a_directory, ErrorCode::file_exists,
-      ErrorCode::not_supported, ErrorCode::cancelled,        ErrorCode::rate_limited};
+      ErrorCode::not_supported, ErrorCode::cancelled,        ErrorCode::rate_limited,    ErrorCode::not_found};
   for (const ErrorCode code : kPlausible) {
     if (to_string(code) == claimed) return to_string(code);
   }
@@ -62,25 +39,6 @@ std::string_view guest_error_code(std::string_view claimed) {
 }
 
 }  // namespace
-
-Result<void> ListCheck::feed(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const std::size_t wanted =
-        partial_.size() < kLengthBytes ? kLengthBytes : kLengthBytes + wire::load_u32(partial_.data());
-    const std::size_t take = std::min(wanted - partial_.size(), bytes.size());
-    partial_.append(bytes.substr(0, take));
-    bytes.remove_prefix(take);
-    if (partial_.size() < kLengthBytes) return {};
-    const std::size_t length = wire::load_u32(partial_.data());
-    if (length == 0 || length > kMaxEntryBytes) {
-      return Error(ErrorCode::connection, fmt::format("a directory entry of {} bytes", length));
-    }
-    if (partial_.size() < kLengthBytes + length) continue;
-    ORKESTR_CHECK(wire::FileInfo::decode(std::string_view(partial_).substr(kLengthBytes)));
-    partial_.clear();
-  }
-  return {};
-}
 
 Error still_starting() {
   return Error(ErrorCode::not_ready, "the sandbox is starting; wait until its status is `running`");
@@ -152,48 +110,24 @@ Result<void> Operations::open(ClientId client, const wire::Frame& frame, TimePoi
   operation.client_op = frame.id;
   operation.request = frame.type;
   operation.opened = now;
-  auto payload = describe(operation, frame);
-  if (!payload) {
-    answer_error(client, frame.id, payload.error());
+  auto request = read_request(frame, sandbox_env_);
+  if (!request) {
+    answer_error(client, frame.id, request.error());
     return {};
   }
+  operation.has_input = request->has_input;
+  operation.tty = request->tty;
+  if (request->patience) operation.due = now + *request->patience;
+  operation.command = std::move(request->command);
+  operation.command_id = std::move(request->command_id);
+  operation.path = std::move(request->path);
+  operation.destination = std::move(request->destination);
+  if (frame.type == Type::command_list) operation.list = ListCheck(ListCheck::Entry::command);
   const std::uint32_t id = fresh_id();
-  outbox_.to_guest.push_back({wire::OutFrame(frame.type, id, *payload), Lane::control});
+  outbox_.to_guest.push_back({wire::OutFrame(frame.type, id, request->payload), Lane::control});
   peers_[client].open.emplace(frame.id, id);
   operations_.emplace(id, std::move(operation));
   return {};
-}
-
-Result<std::string> Operations::describe(Operation& operation, const wire::Frame& frame) const {
-  const auto refuse = [&](const Error& error) { return Error(ErrorCode::invalid_argument, error.message()); };
-  std::string payload;
-  std::uint64_t timeout_ms = 0;
-  if (frame.type == Type::exec) {
-    const auto request = wire::ExecRequest::decode(frame.payload);
-    if (!request) return refuse(request.error());
-    operation.has_input = request->stdin_open;
-    operation.tty = request->tty;
-    operation.command = mask(command_line(request->argv), {&sandbox_env_, &request->env});
-    timeout_ms = request->timeout_ms;
-    payload = request->encode();
-  } else {
-    const auto request = wire::FileRequest::decode(frame.payload);
-    if (!request) return refuse(request.error());
-    if ((frame.type == Type::file_move) == request->destination.empty()) {
-      return Error(ErrorCode::invalid_argument, "a destination belongs to a move, and only to that");
-    }
-    operation.has_input = frame.type == Type::file_write;
-    operation.path = mask(request->path, {&sandbox_env_});
-    operation.destination = mask(request->destination, {&sandbox_env_});
-    payload = request->encode();
-  }
-  if (payload.size() > wire::kMaxPayload) {
-    return Error(ErrorCode::invalid_argument, fmt::format("the request takes {} bytes, at most {} fit; shorten its "
-                                                          "arguments and environment",
-                                                          payload.size(), wire::kMaxPayload));
-  }
-  if (const auto patience = first_patience(frame.type, timeout_ms)) operation.due = operation.opened + *patience;
-  return payload;
 }
 
 std::uint32_t Operations::fresh_id() {
@@ -321,6 +255,15 @@ void Operations::run(const wire::ExecRequest& request, TimePoint now) {
   operations_.emplace(id, std::move(operation));
 }
 
+void Operations::ask_stats(TimePoint now) {
+  const std::uint32_t id = fresh_id();
+  Operation operation;
+  operation.request = Type::stats;
+  operation.opened = now;
+  outbox_.to_guest.push_back({wire::OutFrame(Type::stats, id), Lane::control});
+  operations_.emplace(id, std::move(operation));
+}
+
 Result<void> Operations::from_guest(const wire::Frame& frame, TimePoint now) {
   const auto found = operations_.find(frame.id);
   if (found == operations_.end()) return guest_fault(frame, "which is not open");
@@ -354,12 +297,13 @@ Result<void> Operations::guest_data(std::uint32_t id, Operation& operation, cons
     return guest_fault(
         frame, fmt::format("of {} bytes, with {} bytes of credit", frame.payload.size(), operation.output_credit));
   }
-  if (operation.request == Type::file_list) {
+  if (operation.request == Type::file_list || operation.request == Type::command_list) {
     if (const auto checked = operation.list.feed(frame.payload); !checked) {
       return guest_fault(frame, fmt::format("that is no listing: {}", checked.error().message()));
     }
   }
   operation.output_credit -= static_cast<std::uint32_t>(frame.payload.size());
+  operation.output_bytes += frame.payload.size();
   operation.output_ended[second] = frame.end_of_stream();
   if (operation.client != kNobody) {
     outbox_.to_client.push_back(
@@ -395,29 +339,19 @@ Result<void> Operations::guest_started(Operation& operation, const wire::Frame& 
 }
 
 Result<void> Operations::guest_result(std::uint32_t id, Operation& operation, const wire::Frame& frame, TimePoint now) {
-  std::string payload;
-  std::optional<wire::ExecExit> exit;
-  if (operation.request == Type::exec) {
-    if (!operation.started) return guest_fault(frame, "before `started`");
-    auto message = wire::ExecExit::decode(frame.payload);
-    if (!message) return guest_fault(frame, fmt::format("that is malformed: {}", message.error().message()));
-    payload = message->encode();
-    exit = *message;
-  } else if (operation.request == Type::file_stat) {
-    const auto message = wire::FileInfo::decode(frame.payload);
-    if (!message) return guest_fault(frame, fmt::format("that is malformed: {}", message.error().message()));
-    payload = message->encode();
-  } else if (!frame.payload.empty()) {
-    return guest_fault(frame, fmt::format("with {} bytes where none belong", frame.payload.size()));
-  }
+  if (operation.request == Type::exec && !operation.started) return guest_fault(frame, "before `started`");
+  auto view = read_result({operation.request, operation.command_id, operation.output_bytes}, frame.payload);
+  if (!view) return guest_fault(frame, fmt::format("that is malformed: {}", view.error().message()));
   if (operation.request == Type::file_write && !operation.input_ended && !operation.cancelled) {
     return guest_fault(frame, "before it had all of the content");
   }
   if (!operation.list.at_boundary()) return guest_fault(frame, "in the middle of an entry");
   if (operation.request == Type::configure) outbox_.configured = Result<void>();
-  if (operation.own) outbox_.ran = Result<wire::ExecExit>(*exit);
-  answer(operation, Type::result, payload);
-  finish(id, now, exit, {});
+  if (operation.own) outbox_.ran = Result<wire::ExecExit>(*view->exit);
+  if (operation.request == Type::stats) outbox_.stats = wire::StatsMessage::decode(view->payload);
+  if (operation.request == Type::command_start) operation.command_id = std::move(view->command_id);
+  answer(operation, Type::result, view->payload);
+  finish(id, now, view->exit, {});
   return {};
 }
 
@@ -431,6 +365,7 @@ Result<void> Operations::guest_error(std::uint32_t id, Operation& operation, con
     outbox_.configured = Result<void>(Error(ErrorCode::vm_failed, clean.message));
   }
   if (operation.own) outbox_.ran = Result<wire::ExecExit>(Error(ErrorCode::vm_failed, clean.message));
+  if (operation.request == Type::stats) outbox_.stats = Error(ErrorCode::vm_failed, clean.message);
   answer(operation, Type::error, clean.encode());
   finish(id, now, std::nullopt, clean.code);
   return {};
@@ -442,6 +377,7 @@ void Operations::guest_gone(const Error& why, TimePoint now) {
     const auto& [id, operation] = *operations_.begin();
     if (operation.request == Type::configure) outbox_.configured = Result<void>(why);
     if (operation.own) outbox_.ran = Result<wire::ExecExit>(why);
+    if (operation.request == Type::stats) outbox_.stats = why;
     if (operation.client != kNobody) answer_error(operation.client, operation.client_op, why);
     finish(id, now, std::nullopt, to_string(why.code()));
   }
@@ -456,6 +392,7 @@ void Operations::finish(std::uint32_t id, TimePoint now, std::optional<wire::Exe
     event.request = operation.request;
     event.command = std::move(operation.command);
     event.tty = operation.tty;
+    event.command_id = std::move(operation.command_id);
     event.path = std::move(operation.path);
     event.destination = std::move(operation.destination);
     event.bytes = operation.request == Type::file_write ? operation.input_bytes : 0;

@@ -27,7 +27,9 @@
 #include <vector>
 
 #include "orkestr/error.hpp"
+#include "supervisor/requests.hpp"
 #include "wire/channel.hpp"
+#include "wire/command_message.hpp"
 #include "wire/message.hpp"
 
 namespace orkestr::supervisor {
@@ -38,16 +40,15 @@ using TimePoint = std::chrono::steady_clock::time_point;
 using ClientId = std::uint32_t;
 inline constexpr ClientId kNobody = 0;
 
-inline constexpr std::chrono::seconds kExecGrace{10};      // beyond the command's own timeout
-inline constexpr std::chrono::seconds kCancelGrace{15};    // from a client's cancel to the final answer
-inline constexpr std::chrono::seconds kAnswerTimeout{60};  // a file request; a transfer without progress
-inline constexpr std::chrono::seconds kLastGrace{5};       // from our own cancel to giving up
+inline constexpr std::chrono::seconds kCancelGrace{15};  // from a client's cancel to the final answer
+inline constexpr std::chrono::seconds kLastGrace{5};     // from our own cancel to giving up
 
-// For the event log: an exec or a change of files that has ended. Texts are masked.
+// For the event log: an exec, a change of files, a background command started or killed. Texts are masked.
 struct Finished {
   wire::Type request{};
   std::string command;
-  bool tty = false;  // the command had a terminal
+  bool tty = false;        // the command had a terminal
+  std::string command_id;  // of a background command
   std::string path;
   std::string destination;
   std::uint64_t bytes = 0;             // of content written
@@ -70,18 +71,9 @@ struct Outbox {
   std::vector<ToGuest> to_guest;
   std::vector<ToClient> to_client;
   std::vector<Finished> finished;
-  std::optional<Result<void>> configured;     // the guest's answer to configure()
-  std::optional<Result<wire::ExecExit>> ran;  // how the command of run() ended
-};
-
-// The entries of a file_list as they pass: 32-bit length and FileInfo, cut anywhere. Holds at most one entry.
-class ListCheck {
- public:
-  Result<void> feed(std::string_view bytes);
-  bool at_boundary() const { return partial_.empty(); }
-
- private:
-  std::string partial_;
+  std::optional<Result<void>> configured;           // the guest's answer to configure()
+  std::optional<Result<wire::ExecExit>> ran;        // how the command of run() ended
+  std::optional<Result<wire::StatsMessage>> stats;  // the answer to ask_stats()
 };
 
 // Why requests are refused before accept().
@@ -100,7 +92,7 @@ class Operations {
   void accept() { refusal_.reset(); }
   void refuse(Error why) { refusal_ = std::move(why); }
 
-  // exec, file_*, data, credit, cancel, detach, resize. An error: this client must be disconnected.
+  // exec, file_*, command_*, data, credit, cancel, detach, resize. An error: this client must be disconnected.
   Result<void> from_client(ClientId client, const wire::Frame& frame, TimePoint now);
   // Notes the id of a request that is not ours (inspect, terminate …). An error as above.
   Result<void> take_request_id(ClientId client, std::uint32_t id);
@@ -110,6 +102,8 @@ class Operations {
   void configure(const wire::ConfigureRequest& request, TimePoint now);
   // Runs a command of our own; its output is dropped, nothing is logged. The answer is outbox.ran. One at a time.
   void run(const wire::ExecRequest& request, TimePoint now);
+  // Asks what the guest uses; the answer is outbox.stats.
+  void ask_stats(TimePoint now);
   // data, credit, started, result, error. An error: the guest is broken or hostile, its channel must be closed.
   Result<void> from_guest(const wire::Frame& frame, TimePoint now);
   // Every open operation is answered with `why`, and so is every later request.
@@ -138,10 +132,12 @@ class Operations {
     bool input_ended = false;
     bool cancelled = false;  // the guest has been told
     std::uint64_t input_bytes = 0;
+    std::uint64_t output_bytes = 0;
     TimePoint opened;
     std::optional<TimePoint> due;  // of the backstop
     bool last_chance = false;      // of the backstop: cancelled by us, or by the client
     std::string command;
+    std::string command_id;
     std::string path;
     std::string destination;
     ListCheck list;
@@ -152,7 +148,6 @@ class Operations {
   };
 
   Result<void> open(ClientId client, const wire::Frame& frame, TimePoint now);
-  Result<std::string> describe(Operation& operation, const wire::Frame& frame) const;  // the request, encoded anew
   std::uint32_t fresh_id();
 
   Result<void> client_data(std::uint32_t id, Operation& operation, const wire::Frame& frame);

@@ -42,7 +42,8 @@ Relay::Relay(asio::any_io_executor executor, Hooks hooks)
       hooks_(std::move(hooks)),
       accept_pause_(executor_),
       tick_(executor_),
-      answered_(executor_) {}
+      answered_(executor_),
+      stats_signal_(executor_) {}
 
 Relay::~Relay() { close(); }
 
@@ -122,6 +123,7 @@ Result<void> Relay::from_client(ClientId id, const wire::Frame& frame) {
     case wire::Type::terminate:
     case wire::Type::pause:
     case wire::Type::set_timeout:
+    case wire::Type::metrics:
       ORKESTR_CHECK(operations_.take_request_id(id, frame.id));
       if (const auto hook = hooks_.request) hook(id, frame);
       return {};
@@ -196,6 +198,7 @@ Result<void> Relay::from_guest(const wire::Frame& frame) {
 void Relay::guest_lost(const Error& why, Connection::End end) {
   guest_.reset();
   answered_.cancel();
+  stats_signal_.cancel();
   if (const auto hook = hooks_.guest_lost) hook(why, end);
 }
 
@@ -250,6 +253,22 @@ void Relay::thaw() {
   }
 }
 
+// A guest that is slow is not asked again before it has answered.
+asio::awaitable<Result<wire::StatsMessage>> Relay::stats(base::Deadline deadline) {
+  stats_.reset();
+  if (guest_ && !std::exchange(stats_asked_, true)) {
+    operations_.ask_stats(steady_clock::now());
+    deliver();
+  }
+  while (!stats_) {
+    if (!guest_) co_return Error(ErrorCode::vm_failed, "the guest is gone");
+    if (deadline.expired()) co_return Error(ErrorCode::vm_failed, "the guest does not say what it uses");
+    stats_signal_.expires_at(deadline.time_point().value_or(steady_clock::time_point::max()));
+    co_await stats_signal_.async_wait(kQuietly);
+  }
+  co_return *std::exchange(stats_, std::nullopt);
+}
+
 void Relay::accept_operations(wire::EnvList sandbox_env) {
   operations_.set_environment(std::move(sandbox_env));
   operations_.accept();
@@ -286,6 +305,11 @@ void Relay::deliver() {
   if (outbox.ran) {
     ran_ = std::move(*outbox.ran);
     answered_.cancel();
+  }
+  if (outbox.stats) {
+    stats_ = std::move(outbox.stats);
+    stats_asked_ = false;
+    stats_signal_.cancel();
   }
   if (const auto hook = hooks_.finished) {
     for (const Finished& event : outbox.finished) hook(event);

@@ -34,7 +34,7 @@ inline constexpr std::size_t kMaxGuestQueueBytes = 256U << 20U;
 class Relay {
  public:
   struct Hooks {
-    // start, acknowledge, inspect, terminate, pause, set_timeout. The id is already checked; the owner answers.
+    // start, acknowledge, inspect, terminate, pause, set_timeout, metrics. The id is already checked; the owner answers.
     std::function<void(ClientId, const wire::Frame&)> request;
     std::function<void(ClientId)> client_gone;
     std::function<void()> guest_established;
@@ -62,6 +62,8 @@ class Relay {
   boost::asio::awaitable<Result<void>> configure(wire::ConfigureRequest request, base::Deadline deadline);
   // Runs a command in the guest for ourselves and waits for its end; what it writes is dropped.
   boost::asio::awaitable<Result<wire::ExecExit>> run(wire::ExecRequest request, base::Deadline deadline);
+  // What the guest says it uses.
+  boost::asio::awaitable<Result<wire::StatsMessage>> stats(base::Deadline deadline);
   // From now on clients' requests reach the guest. `sandbox_env` is masked in the log.
   void accept_operations(wire::EnvList sandbox_env);
   // Holds back what clients have for the guest, and returns once the guest has taken everything that was sent before:
@@ -111,6 +113,9 @@ class Relay {
   bool ponged_ = false;
   std::vector<Outbox::ToGuest> held_back_;  // while frozen
   boost::asio::steady_timer answered_;      // cancelled when one of ours was answered, or the guest is gone
+  std::optional<Result<wire::StatsMessage>> stats_;
+  bool stats_asked_ = false;  // and not answered yet, however long ago
+  boost::asio::steady_timer stats_signal_;
 };
 
 }  // namespace orkestr::supervisor

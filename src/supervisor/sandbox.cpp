@@ -61,6 +61,7 @@ Sandbox::Sandbox(base::UniqueFd creator, std::string library_stamp)
                     if (running_) spawn(explain_guest_loss(why, end));
                   },
               .finished = [this](const Finished& event) { log_finished(event); }}),
+      metrics_(io_.get_executor(), relay_, [this] { return facts(); }),
       signals_(io_),
       deadline_(io_),
       changed_(io_) {
@@ -110,6 +111,8 @@ void Sandbox::on_request(ClientId client, const wire::Frame& frame) {
       return on_pause(from);
     case wire::Type::set_timeout:
       return on_set_timeout(from, frame.payload);
+    case wire::Type::metrics:
+      return metrics_.ask(client, frame.id, frame.payload);
     default:
       return on_terminate(from);
   }
@@ -218,6 +221,12 @@ awaitable<void> Sandbox::explain_guest_loss(Error why, Connection::End how) {
   if (!ending_) end("failed", with_console(why.message(), vm_->console_tail()));
 }
 
+std::optional<Metrics::Facts> Sandbox::facts() const {
+  if (!running_ || !vm_) return std::nullopt;
+  return Metrics::Facts{vm_->cpu_time_ms(), base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
+                        record_.memory_mb};
+}
+
 void Sandbox::log_finished(const Finished& event) {
   if (!events_) return;
   const std::string_view outcome = event.error_code.empty() ? "ok" : std::string_view(event.error_code);
@@ -244,6 +253,13 @@ void Sandbox::log_finished(const Finished& event) {
                                    {"duration_ms", event.duration_ms}});
       return;
     }
+    case wire::Type::command_start:
+    case wire::Type::command_kill:
+      (void)events_->append(kind, {{"command_id", event.command_id},
+                                   {"command", event.command},
+                                   {"outcome", outcome},
+                                   {"duration_ms", event.duration_ms}});
+      return;
     case wire::Type::file_write:
       (void)events_->append(kind, {{"path", event.path},
                                    {"bytes", static_cast<std::int64_t>(event.bytes)},
@@ -291,9 +307,11 @@ awaitable<void> Sandbox::finish() {
     record_.end_reason = failed ? "failed: " + ending_->reason : ending_->reason;
     record_.ended_at_ms = base::wall_clock_ms();
   }
-  relay_.end_operations(paused ? Error(ErrorCode::not_ready, ending_->reason)
-                               : Error(failed ? ErrorCode::vm_failed : ErrorCode::not_ready,
-                                       fmt::format("sandbox {} has ended: {}", record_.id, record_.end_reason)));
+  const Error over = paused ? Error(ErrorCode::not_ready, ending_->reason)
+                            : Error(failed ? ErrorCode::vm_failed : ErrorCode::not_ready,
+                                    fmt::format("sandbox {} has ended: {}", record_.id, record_.end_reason));
+  relay_.end_operations(over);
+  metrics_.stop(over);
   if (events_ && !paused) {
     (void)events_->append(record_.status,
                           {{"reason", std::string_view(record_.end_reason).substr(0, kMaxLoggedBytes)}});

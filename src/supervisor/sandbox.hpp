@@ -26,6 +26,7 @@
 #include "orkestr/error.hpp"
 #include "registry/events.hpp"
 #include "registry/registry.hpp"
+#include "supervisor/metrics.hpp"
 #include "supervisor/relay.hpp"
 #include "supervisor/stall_watch.hpp"
 #include "supervisor/timers.hpp"
@@ -107,6 +108,7 @@ class Sandbox {
   boost::asio::awaitable<void> watch_signals();
   boost::asio::awaitable<void> explain_guest_loss(Error why, Connection::End end);
   void log_finished(const Finished& event);
+  std::optional<Metrics::Facts> facts() const;
 
   // Ending.
   void end(std::string status, std::string reason);
@@ -132,6 +134,7 @@ class Sandbox {
   std::unique_ptr<vm::Vm> vm_;
   std::function<void()> kill_starting_vm_;  // while Vm::start() is under way and has a process
   Relay relay_;
+  Metrics metrics_;
   boost::asio::signal_set signals_;
   boost::asio::posix::stream_descriptor deadline_;  // a timer
   boost::asio::steady_timer changed_;  // cancelled when something happened that a waiting coroutine wants to see

@@ -193,7 +193,7 @@ Result<void> Channel::take_record(const char* record) {
   }
   if (peer_ == nonce) return {};
   if (established_) {
-    queue_.reset();
+    lost_ = queue_.take_unsent();
     begin_handshake();
   }
   peer_ = nonce;

@@ -19,6 +19,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "orkestr/error.hpp"
 #include "wire/frame.hpp"
@@ -51,6 +53,8 @@ class SendQueue {
   std::size_t bytes_of(std::uint32_t id) const;  // waiting on the stream lane of one operation
   void drop(std::uint32_t id);                   // forgets unsent stream frames of one operation
   void reset();                                  // a new connection: forgets all, sequence 0
+  // Takes the stream frames that were not written whole, in order within each operation; the queue is then as new.
+  std::vector<OutFrame> take_unsent();
 
  private:
   struct Waiting {
@@ -91,6 +95,8 @@ class Channel {
   // May be called before the channel is established: frames wait.
   void send(OutFrame frame, Lane lane);
   SendQueue& queue() { return queue_; }
+  // The stream frames that were lost when the peer last started over: not one byte of them, or not all, was written.
+  std::vector<OutFrame> take_lost() { return std::exchange(lost_, {}); }
   // What to write now (handshake records before establishment, then frames), and how much of it was written.
   std::string_view pending();
   void consume(std::size_t count);
@@ -120,6 +126,7 @@ class Channel {
   std::string handshake_out_;
   std::size_t handshake_offset_ = 0;
   SendQueue queue_;
+  std::vector<OutFrame> lost_;
 };
 
 }  // namespace orkestr::wire

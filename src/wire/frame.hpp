@@ -40,6 +40,7 @@ enum class Type : std::uint8_t {
   terminate = 0x14,    // client → supervisor: result comes when the VM is gone and the record is final
   pause = 0x15,        // client → supervisor: result comes when the sandbox is on disk; an error leaves it running
   set_timeout = 0x16,  // client → supervisor: TimeoutMessage; result carries the record
+  metrics = 0x17,      // client → supervisor: MetricsRequest; result is a MetricsMessage
   exec = 0x20,
   file_read = 0x21,
   file_write = 0x22,
@@ -48,6 +49,13 @@ enum class Type : std::uint8_t {
   file_delete = 0x25,
   file_mkdir = 0x26,
   file_move = 0x27,
+  command_start = 0x28,   // a background command: CommandStartRequest
+  command_list = 0x29,    // output data: CommandMessages, each behind a 32-bit length
+  command_get = 0x2A,     // CommandRequest, as all that follow
+  command_kill = 0x2B,    // result comes when it has ended
+  command_logs = 0x2C,    // output data, then CommandLogsMessage
+  command_follow = 0x2D,  // output data until it has ended, then ExecExit
+  stats = 0x2F,           // supervisor → guest: result is a StatsMessage
   // inside an operation
   data = 0x40,
   credit = 0x41,
@@ -93,6 +101,8 @@ class OutFrame {
 
   Type type() const { return type_; }
   std::uint32_t id() const { return id_; }
+  std::uint8_t flags() const { return flags_; }
+  std::string_view content() const { return std::string_view(bytes_).substr(kHeaderBytes); }
   char* payload() { return bytes_.data() + kHeaderBytes; }
   std::size_t payload_size() const { return bytes_.size() - kHeaderBytes; }
   void shrink(std::size_t payload_bytes) { bytes_.resize(kHeaderBytes + payload_bytes); }

@@ -66,6 +66,26 @@ void SendQueue::drop(std::uint32_t id) {
 
 void SendQueue::reset() { *this = SendQueue(); }
 
+std::vector<OutFrame> SendQueue::take_unsent() {
+  std::vector<OutFrame> unsent;
+  const std::string_view written = current_;
+  for (std::size_t at = 0; at + kHeaderBytes <= written.size();) {
+    const std::size_t size = kHeaderBytes + load_u32(written.data() + at);
+    if (at + size > offset_) {
+      const auto type = static_cast<Type>(written[at + 4]);
+      unsent.emplace_back(type, load_u32(written.data() + at + 8),
+                          written.substr(at + kHeaderBytes, size - kHeaderBytes),
+                          static_cast<std::uint8_t>(written[at + 5]));
+    }
+    at += size;
+  }
+  for (auto& [id, waiting] : streams_) {
+    for (OutFrame& frame : waiting.frames) unsent.push_back(std::move(frame));
+  }
+  reset();
+  return unsent;
+}
+
 std::optional<OutFrame> SendQueue::take_below(std::size_t max_bytes) {
   if (!control_.empty()) {
     if (wire_size(control_.front()) > max_bytes) return std::nullopt;

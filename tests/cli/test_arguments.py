@@ -8,7 +8,8 @@ import pytest
 from conftest import PROGRAM
 
 COMMANDS = [
-    ["run"], ["create"], ["exec"], ["shell"], ["ls"], ["rm"], ["cp"], ["inspect"], ["events"], ["gc"], ["doctor"],
+    ["run"], ["create"], ["exec"], ["shell"], ["ls"], ["rm"], ["cp"], ["inspect"], ["events"], ["commands"], ["logs"], ["kill"],
+    ["pause"], ["resume"], ["timeout"], ["metrics"], ["gc"], ["doctor"],
     ["version"], ["completion"], ["template"], ["template", "list"], ["template", "build"], ["template", "prepare"],
     ["template", "inspect"], ["template", "remove"],
 ]  # fmt: skip
@@ -50,6 +51,14 @@ def test_the_list_of_commands_is_complete(empty):
         (["exec", "sbx_00000000000000000000000000", "--", "true"], "sbx_00000000000000000000000000"),
         (["inspect", "nobody"], "nobody"),
         (["events", "nobody"], "nobody"),
+        (["logs", "nobody", "cmd_x"], "nobody"),
+        (["logs", "sbx_1"], "command is required"),
+        (["kill", "sbx_1"], "command is required"),
+        (["exec", "sbx_1", "--json", "--", "true"], "--background"),
+        (["exec", "sbx_1", "--background", "--tty", "--", "true"], "--tty"),
+        (["pause", "nobody"], "nobody"),
+        (["timeout", "sbx_1"], "seconds is required"),
+        (["timeout", "sbx_1", "soon"], "soon"),
         (["rm"], "--all"),
         (["rm", "nobody"], "nobody"),
         (["ls", "--status", "asleep"], "asleep"),

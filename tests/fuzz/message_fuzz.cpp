@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "wire/command_message.hpp"
 #include "wire/frame.hpp"
 #include "wire/message.hpp"
 
@@ -25,7 +26,7 @@ void check(std::string_view payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > wire::kMaxPayload) return 0;
   const std::string_view payload(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 11) {
+  switch (data[0] % 18) {
     case 0:
       check<wire::ConfigureRequest>(payload);
       break;
@@ -56,8 +57,29 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 9:
       check<wire::RecordMessage>(payload);
       break;
-    default:
+    case 10:
       check<wire::ResizeMessage>(payload);
+      break;
+    case 11:
+      check<wire::CommandStartRequest>(payload);
+      break;
+    case 12:
+      check<wire::CommandRequest>(payload);
+      break;
+    case 13:
+      check<wire::CommandMessage>(payload);
+      break;
+    case 14:
+      check<wire::CommandLogsMessage>(payload);
+      break;
+    case 15:
+      check<wire::StatsMessage>(payload);
+      break;
+    case 16:
+      check<wire::MetricsRequest>(payload);
+      break;
+    default:
+      check<wire::MetricsMessage>(payload);
       break;
   }
   return 0;

@@ -13,7 +13,7 @@ from orkestr.files import to_datetime
 
 CREATE = {
     "template": None, "size": "small", "cpu": None, "memory_mb": None, "disk_mb": None, "network": "off", "timeout_seconds": 600,
-    "on_timeout": "kill", "auto_resume": False, "preview_auth": False, "env": None, "metadata": None, "region": None,
+    "on_timeout": "kill", "auto_resume": False, "paused_ttl_seconds": None, "preview_auth": False, "env": None, "metadata": None, "region": None,
     "allow_domains": None, "volume": None, "snapshot": None, "api_key": None, "client": None, "max_retries": 5,
     "retry_max_seconds": 60, "auto_build": True, "on_progress": None,
 }  # fmt: skip

@@ -67,8 +67,6 @@ def test_killed(sandbox):
 
 def test_not_there_yet(sandbox):
     with pytest.raises(NotSupported):
-        sandbox.exec("true", background=True)
-    with pytest.raises(NotSupported):
         sandbox.pause()
     with pytest.raises(NotSupported):
         Sandbox.resume(sandbox.id)

@@ -118,7 +118,7 @@ TEST_CASE_FIXTURE(Fixture, "what comes late for an operation that has ended is i
   CHECK(client.shell("echo on").output == "on\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "a peer that starts over: commands go on unheard, and new ones work") {
+TEST_CASE_FIXTURE(Fixture, "a peer that starts over: commands go on, and new ones work") {
   client.open(wire::Type::exec,
               shell_request("echo before; sleep 0.5; echo after; echo survived > " + (dir / "mark")).encode());
   client.read_for(milliseconds(100));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "wire/command_message.hpp"
 #include "wire/message.hpp"
 
 namespace orkestr::wire::samples {
@@ -111,11 +112,65 @@ inline std::vector<Sample> all() {
   RecordMessage record;
   record.record = "{\"format\":1}";
 
-  return {sample("configure", configure), sample("exec", exec),         sample("exec_least", least_exec),
-          sample("started", started),     sample("exec_exit", exit),    sample("exec_exit_killed", killed),
-          sample("file_request", file),   sample("file_info", info),    sample("file_info_missing", missing),
-          sample("error", error),         sample("progress", progress), sample("start", start),
-          sample("record", record),       sample("exec_tty", terminal), sample("resize", resize)};
+  CommandStartRequest command_start;
+  command_start.line = "npm start";
+  command_start.exec.argv = {"/bin/bash", "-c", "npm start"};
+  command_start.exec.env = {{"PORT", "8000"}};
+  CommandRequest command_request;
+  command_request.id = "cmd_01J9Z3";
+  command_request.offset = 5'000'000'000;
+  command_request.timeout_ms = 300'000;
+  CommandMessage command;
+  command.id = "cmd_01J9Z3";
+  command.line = "npm start";
+  command.pid = 4242;
+  command.status = CommandMessage::Status::exited;
+  command.exit_code = 255;
+  command.started_ns = -1;
+  command.log_bytes = 5'000'000'000;
+  CommandMessage running;
+  running.id = "cmd_a-b";
+  CommandLogsMessage logs;
+  logs.start_offset = 10;
+  logs.size = 11;
+  StatsMessage stats;
+  stats.memory_total_bytes = 1U << 30U;
+  stats.memory_used_bytes = 1U << 20U;
+  MetricsRequest metrics_request;
+  metrics_request.since_ms = 1'763'705'647'123;
+  MetricsMessage metrics;
+  metrics.as_of_ms = 1'763'705'647'123;
+  metrics.interval_ms = 5000;
+  metrics.window_ms = 60000;
+  metrics.cpu_micros = 2'000'000;
+  metrics.memory_limit_bytes = 1U << 30U;
+  metrics.lifetime_cpu_us = 1'500'000;
+  metrics.lifetime_ms = 9'000;
+  metrics.samples = {{1'763'705'642'123, 500'000, 1U << 20U}, {1'763'705'647'123, 0, 2U << 20U}};
+
+  return {sample("configure", configure),
+          sample("exec", exec),
+          sample("exec_least", least_exec),
+          sample("started", started),
+          sample("exec_exit", exit),
+          sample("exec_exit_killed", killed),
+          sample("file_request", file),
+          sample("file_info", info),
+          sample("file_info_missing", missing),
+          sample("error", error),
+          sample("progress", progress),
+          sample("start", start),
+          sample("record", record),
+          sample("exec_tty", terminal),
+          sample("resize", resize),
+          sample("command_start", command_start),
+          sample("command_request", command_request),
+          sample("command", command),
+          sample("command_running", running),
+          sample("command_logs", logs),
+          sample("stats", stats),
+          sample("metrics_request", metrics_request),
+          sample("metrics", metrics)};
 }
 
 }  // namespace orkestr::wire::samples

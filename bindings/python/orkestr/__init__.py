@@ -47,17 +47,32 @@ from .errors import (
     VmError,
     VolumeInUse,
 )
+from .command import BackgroundCommand, CommandLogs, LogStream
 from .events import Event
-from .files import FileEntry, FileStat, FileWriter
+from .files import BatchWriteResult, FileEntry, FileStat, FileWriter, PresignedURL
+from .metrics import (
+    SandboxCpuMetrics,
+    SandboxLifetimeUsage,
+    SandboxLimits,
+    SandboxMemoryMetrics,
+    SandboxMetrics,
+    SandboxMetricsSample,
+    SandboxRegionInfo,
+    SandboxSizeInfo,
+)
 from .process import ExecChunk, ExecResult, ExecStream
 from .sandbox import Sandbox
+from .snapshot import Snapshot
 from .template import Template, TemplateInfo, TemplatePart, TemplateProgress
 
 # Not ConnectionError: `from orkestr import *` must not replace the built-in one.
 __all__ = [
     "APIError",
     "AuthError",
+    "BackgroundCommand",
+    "BatchWriteResult",
     "Cancelled",
+    "CommandLogs",
     "Event",
     "ExecChunk",
     "ExecKilled",
@@ -73,6 +88,7 @@ __all__ = [
     "InterpreterUnavailable",
     "InvalidArgument",
     "IsADirectory",
+    "LogStream",
     "NetworkPolicyError",
     "NotADirectory",
     "NotPermitted",
@@ -80,10 +96,20 @@ __all__ = [
     "OrkestrClient",
     "OrkestrError",
     "PlanLimitError",
+    "PresignedURL",
     "RateLimitError",
     "Sandbox",
+    "SandboxCpuMetrics",
+    "SandboxLifetimeUsage",
+    "SandboxLimits",
+    "SandboxMemoryMetrics",
+    "SandboxMetrics",
+    "SandboxMetricsSample",
     "SandboxNotFound",
     "SandboxNotReady",
+    "SandboxRegionInfo",
+    "SandboxSizeInfo",
+    "Snapshot",
     "SnapshotCapReached",
     "SnapshotIncompatible",
     "Template",

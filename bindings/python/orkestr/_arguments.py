@@ -117,6 +117,10 @@ def seconds(name: str, value: object) -> int:
     return math.ceil(max(-_MOST_SECONDS, min(number(name, value), _MOST_SECONDS)))
 
 
+def optional_seconds(name: str, value: object) -> int | None:
+    return None if value is None else seconds(name, value)
+
+
 def milliseconds(name: str, value: object) -> int:
     return math.ceil(max(-_MOST_SECONDS, min(number(name, value), _MOST_SECONDS)) * 1000)
 

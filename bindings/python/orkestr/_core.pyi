@@ -19,6 +19,9 @@ class SandboxRecord(TypedDict):
     metadata: dict[str, str]
     on_timeout: str
     auto_resume: bool
+    paused_expires_at: int | None
+    preview_auth: bool
+    preview_auth_token: str
     volume: str
     node_id: str
     backend: str
@@ -85,7 +88,9 @@ class Sandbox:
     @staticmethod
     def list(arguments: dict[str, Any], client: Client | None) -> Sequence[SandboxRecord]: ...
     @staticmethod
-    def resume(sandbox_id: bytes, client: Client | None) -> Sandbox: ...
+    def resume(
+        sandbox_id: bytes, max_retries: int, retry_max_seconds: int, client: Client | None
+    ) -> Sandbox: ...
     def info(self) -> SandboxRecord: ...
     def refresh(self) -> None: ...
     def events(self, since: int | None) -> Sequence[EventRecord]: ...
@@ -125,6 +130,113 @@ class Files:
 
 def exec_stream(sandbox: Sandbox, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> Output: ...
 def files(sandbox: Sandbox) -> Files: ...
+
+class CommandRecord(TypedDict):
+    id: str
+    command: str
+    pid: int | None
+    status: str
+    exit_code: int | None
+    started_at: int | None
+
+class LogsRecord(TypedDict):
+    content: bytes
+    start_offset: int
+    size: int
+    truncated: bool
+
+class LogOutput:
+    def next(self) -> tuple[bool, bytes, int | None, int] | None: ...
+    def close(self) -> None: ...
+
+class Command:
+    def info(self) -> CommandRecord: ...
+    def refresh(self) -> None: ...
+    def kill(self) -> None: ...
+    def logs(self, offset: int) -> LogsRecord: ...
+    def stream(self, offset: int, timeout_seconds: int) -> LogOutput: ...
+
+def start_command(sandbox: Sandbox, line: bytes, arguments: dict[str, Any]) -> Command: ...
+def list_commands(sandbox: Sandbox) -> Sequence[Command]: ...
+def get_command(sandbox: Sandbox, command_id: bytes) -> Command: ...
+
+class LimitsRecord(TypedDict):
+    plan: str
+    allowed_sizes: list[str]
+    sizes: list[dict[str, Any]]
+    regions: list[dict[str, Any]]
+    max_concurrent: int
+    max_snapshots: int
+    custom_egress_allowlist: bool
+    default_egress_domains: list[str]
+    trial_credit_eur: float | None
+    trial_credit_used_eur: float | None
+    max_running_lifetime_seconds: int | None
+    max_named_snapshots: int | None
+    max_timeout_seconds: int | None
+    usage_resets_at: str
+
+class MetricsRecord(TypedDict):
+    sandbox_id: str
+    status: str
+    as_of: int
+    sample_interval_seconds: float
+    window_seconds: float
+    cpu_cores: float
+    cpu_usage_cores: float | None
+    cpu_usage_percent: float | None
+    memory_limit_bytes: int
+    memory_usage_bytes: int | None
+    memory_usage_percent: float | None
+    lifetime_cpu_seconds: float
+    lifetime_gb_seconds: float
+    samples: Sequence[tuple[int, float, int]]
+
+class SnapshotRecord(TypedDict):
+    id: str
+    status: str
+    template: str
+    cpu: float
+    memory_mb: int
+    network: str
+    name: str
+    source_sandbox_id: str
+    size_mb: int
+    node_id: str
+    region: str
+    error_message: str
+    created_at: int
+    ready_at: int | None
+
+class BatchRecord(TypedDict):
+    path: str
+    bytes_written: int | None
+    error: str | None
+    message: str | None
+
+class PresignedRecord(TypedDict):
+    url: str
+    method: str
+    path: str
+    expires_at: int
+
+def limits(client: Client | None) -> LimitsRecord: ...
+def set_timeout(sandbox: Sandbox, timeout_seconds: int) -> None: ...
+def metrics(sandbox: Sandbox, since: int | None) -> MetricsRecord: ...
+def snapshot(sandbox: Sandbox, name: bytes) -> SnapshotRecord: ...
+def get_host(sandbox: Sandbox, port: int) -> str: ...
+def write_batch(files: Files, entries: list[tuple[bytes, Any]], mode: int) -> Sequence[BatchRecord]: ...
+def presign(files: Files, upload: bool, path: bytes, expires_in: int) -> PresignedRecord: ...
+
+class snapshots:
+    """A module."""
+
+    @staticmethod
+    def list(client: Client | None) -> Sequence[SnapshotRecord]: ...
+    @staticmethod
+    def get(snapshot_id: bytes, client: Client | None) -> SnapshotRecord: ...
+    @staticmethod
+    def remove(snapshot_id: bytes, client: Client | None) -> None: ...
 
 class TemplateRecord(TypedDict):
     name: str

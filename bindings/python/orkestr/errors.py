@@ -163,13 +163,13 @@ class ExecKilled(_OutputSoFar):
     """The command was ended by a signal that this library did not send.
 
     Attributes:
-        signal: its number, 9 for SIGKILL.
+        signal: its number, 9 for SIGKILL; None where it is not known.
         oom: True when the guest's out-of-memory killer sent it.
     """
 
     code = "exec_killed"
 
-    def __init__(self, message: str = "", *, signal: int = 0, oom: bool = False, **about: Any) -> None:
+    def __init__(self, message: str = "", *, signal: int | None = None, oom: bool = False, **about: Any) -> None:
         super().__init__(message, **about)
         self.signal = signal
         self.oom = oom

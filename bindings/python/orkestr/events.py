@@ -21,7 +21,7 @@ class Event:
     Attributes:
         time: timezone-aware.
         kind: ``"created"``, ``"boot_retry"``, ``"running"``, ``"exec"``, ``"file_read"``, ``"file_write"``, ``"file_list"``,
-            ``"file_stat"``, ``"file_delete"``, ``"file_mkdir"``, ``"file_move"``, ``"terminated"``, ``"failed"``; a later version
+            ``"file_stat"``, ``"file_delete"``, ``"file_mkdir"``, ``"file_move"``, ``"command_start"``, ``"command_kill"``, ``"terminated"``, ``"failed"``; a later version
             may add some. Commands and files are logged when they end.
         outcome: of a command ``"exit"``, ``"signal"``, ``"timeout"``, ``"cancelled"`` or an error's code; of a file ``"ok"`` or that.
         command: secrets masked, long ones cut.

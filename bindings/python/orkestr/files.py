@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Mapping, TypeVar
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from . import _arguments as check
 from . import _core
@@ -42,18 +42,39 @@ class FileEntry:
 class FileStat:
     """What is known about a path. With ``exists`` False the rest is empty."""
 
+    path: str
     exists: bool
     is_dir: bool = False
     size: int = 0
-    mode: int = 0
+    mode: int | None = None
     modified_at: datetime | None = None
 
 
-_Value = TypeVar("_Value", FileEntry, FileStat)
+@dataclass(frozen=True)
+class BatchWriteResult:
+    """One file of :meth:`Files.write_batch`. ``error``: None, or the code of what went wrong, ``message`` in words."""
+
+    path: str
+    bytes_written: int | None
+    error: str | None
+    message: str | None = field(default=None, kw_only=True)
 
 
-def _from_native(cls: type[_Value], record: Mapping[str, Any]) -> _Value:
-    return cls(**{**record, "modified_at": to_datetime(record["modified_at"])})
+@dataclass(frozen=True)
+class PresignedURL:
+    """A URL that reads (``"GET"``) or writes (``"PUT"``) one file without a key, until ``expires_at``."""
+
+    url: str
+    method: str
+    path: str
+    expires_at: datetime
+
+
+_List = list  # within the class that name is a method
+
+
+def _to_entry(record: Mapping[str, Any]) -> FileEntry:
+    return FileEntry(**{**record, "modified_at": to_datetime(record["modified_at"])})
 
 
 class _RawReader(io.RawIOBase):
@@ -193,7 +214,7 @@ class Files:
         Raises: :class:`FileNotFound`, :class:`NotADirectory`.
         """
         records = self._native.list(check.text("path", path))
-        return [_from_native(FileEntry, record) for record in records]
+        return [_to_entry(record) for record in records]
 
     def delete(self, path: str) -> None:
         """Deletes a file or a link.
@@ -220,12 +241,46 @@ class Files:
         """Size, mode and time of a path. One that is missing is a value with ``exists`` False."""
         record = self._native.stat(check.text("path", path))
         if not record["exists"]:
-            return FileStat(exists=False)
-        return _from_native(FileStat, record)
+            return FileStat(path, exists=False)
+        return FileStat(path, **{**record, "modified_at": to_datetime(record["modified_at"])})  # type: ignore[arg-type]
 
     def exists(self, path: str) -> bool:
         """Whether there is something at ``path``."""
         return self.stat(path).exists
+
+    def write_batch(
+        self, files: Mapping[str, str | Buffer] | Sequence[tuple[str, str | Buffer]], *, mode: int = 0o644
+    ) -> _List[BatchWriteResult]:
+        """Writes up to 64 files, each below 16 MiB, a few at a time. One that fails does not hold up the others.
+
+        Args:
+            files: ``{path: content}`` or ``[(path, content), …]``.
+            mode: of all of them.
+
+        Raises: :class:`InvalidArgument`, :class:`NotPermitted` for a path that is refused before anything is sent.
+        """
+        pairs = files.items() if isinstance(files, Mapping) else files
+        entries = []
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise check.wrong_type(f"files[{index}]", pair, "a pair of path and content")
+            name = f"files[{index}]"
+            entries.append((check.text(f"{name}: path", pair[0]), check.content(f"{name}: content", pair[1])))
+        records = _core.write_batch(self._native, entries, check.integer("mode", mode))
+        return [BatchWriteResult(**record) for record in records]
+
+    def presign_download(self, path: str, *, expires_in: float = 600) -> PresignedURL:
+        """A URL that reads the file, for 60 to 3600 seconds. Of a service; raises :class:`NotSupported` locally."""
+        return self._presign(False, path, expires_in)
+
+    def presign_upload(self, path: str, *, expires_in: float = 600) -> PresignedURL:
+        """A URL that writes the file, as :meth:`presign_download`."""
+        return self._presign(True, path, expires_in)
+
+    def _presign(self, upload: bool, path: str, expires_in: float) -> PresignedURL:
+        seconds = check.seconds("expires_in", expires_in)
+        record = _core.presign(self._native, upload, check.text("path", path), seconds)
+        return PresignedURL(record["url"], record["method"], record["path"], to_datetime(record["expires_at"]))
 
     def read_stream(self, path: str) -> io.BufferedReader:
         """The file as a binary file object, pulled piece by piece with bounded memory; for files of any size.

@@ -8,21 +8,39 @@ from typing import Any, Callable, Iterable, Iterator, Literal, Mapping, Sequence
 
 from . import _arguments as check
 from . import _core
+from ._attributes import SandboxAttributes
 from ._collect import collect
 from .client import OrkestrClient, choose
-from .errors import NotSupported, OrkestrError
+from .command import BackgroundCommand, CommandLogs, LogStream
+from .errors import OrkestrError
 from .events import Event, follow as follow_events, look, to_microseconds
-from .files import FileEntry, Files, FileStat, to_datetime
+from .files import BatchWriteResult, FileEntry, Files, FileStat, PresignedURL
+from .metrics import (
+    SandboxCpuMetrics,
+    SandboxLifetimeUsage,
+    SandboxLimits,
+    SandboxMemoryMetrics,
+    SandboxMetrics,
+    SandboxMetricsSample,
+    SandboxRegionInfo,
+    SandboxSizeInfo,
+)
 from .process import ExecChunk, ExecResult, ExecStream
+from .snapshot import Snapshot
 from .template import OnProgress, Reporter
 
-__all__ = ["ExecChunk", "ExecResult", "ExecStream", "FileEntry", "FileStat", "Files", "Sandbox"]
+__all__ = [
+    "BackgroundCommand", "BatchWriteResult", "CommandLogs", "ExecChunk", "ExecResult", "ExecStream", "FileEntry",
+    "FileStat", "Files", "LogStream", "PresignedURL", "Sandbox", "SandboxCpuMetrics", "SandboxLifetimeUsage",
+    "SandboxLimits", "SandboxMemoryMetrics", "SandboxMetrics", "SandboxMetricsSample", "SandboxRegionInfo",
+    "SandboxSizeInfo", "Snapshot",
+]
 
 
 _List = list  # within the class that name is a method
 
 
-class Sandbox:
+class Sandbox(SandboxAttributes):
     """A throwaway Linux computer.
 
     ::
@@ -66,6 +84,7 @@ class Sandbox:
         timeout_seconds: float = 600,
         on_timeout: str = "kill",
         auto_resume: bool = False,
+        paused_ttl_seconds: float | None = None,
         preview_auth: bool = False,
         env: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -92,7 +111,9 @@ class Sandbox:
             network: ``"off"``, ``"restricted"`` or ``"open"``; this version implements ``"off"`` locally.
             timeout_seconds: life span, 10 to 86400 locally; fractions are rounded up.
             on_timeout: ``"kill"`` or ``"pause"``.
-            auto_resume, preview_auth: of the service.
+            auto_resume: an operation on the paused sandbox resumes it first.
+            paused_ttl_seconds: how long it is kept when paused, 60 or more; None: until it is resumed or terminated.
+            preview_auth: of the service.
             env: environment of every command; names ``[A-Za-z_][A-Za-z0-9_]*``, 64 KiB in all.
             metadata: yours, for :meth:`list`; at most 64 entries, 16 KiB in all.
             region: of the service; a local sandbox has none.
@@ -119,6 +140,7 @@ class Sandbox:
             "timeout_seconds": check.seconds("timeout_seconds", timeout_seconds),
             "on_timeout": check.text("on_timeout", on_timeout),
             "auto_resume": check.flag("auto_resume", auto_resume),
+            "paused_ttl_seconds": check.optional_seconds("paused_ttl_seconds", paused_ttl_seconds),
             "preview_auth": check.flag("preview_auth", preview_auth),
             "env": check.text_map("env", env),
             "metadata": check.text_map("metadata", metadata),
@@ -177,19 +199,52 @@ class Sandbox:
         cls,
         sandbox_id: str,
         *,
-        max_retries: int = 5,
-        retry_max_seconds: float = 60,
         api_key: str | None = None,
         client: OrkestrClient | None = None,
+        max_retries: int = 5,
+        retry_max_seconds: float = 60,
     ) -> Sandbox:
-        """Not in this version: raises :class:`NotSupported`."""
-        check.integer("max_retries", max_retries)
-        check.seconds("retry_max_seconds", retry_max_seconds)
+        """Brings a paused sandbox back: memory, files and running processes as they were, with a fresh timeout.
+
+        Locally one that runs is returned as it is.
+
+        Args:
+            max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
+
+        Raises: :class:`SandboxNotFound`, :class:`SandboxNotReady`, :class:`SnapshotIncompatible`, :class:`VmError`,
+        :class:`FleetFull`, :class:`NotSupported`.
+        """
         chosen = choose(client, api_key)
-        return cls._of(_core.Sandbox.resume(check.text("sandbox_id", sandbox_id), chosen), chosen)
+        retries = check.integer("max_retries", max_retries)
+        most = check.seconds("retry_max_seconds", retry_max_seconds)
+        return cls._of(_core.Sandbox.resume(check.text("sandbox_id", sandbox_id), retries, most, chosen), chosen)
+
+    @classmethod
+    def limits(cls, *, api_key: str | None = None, client: OrkestrClient | None = None) -> SandboxLimits:
+        """What the account, or this machine, allows."""
+        return SandboxLimits._from_native(_core.limits(choose(client, api_key)))
 
     # Commands.
 
+    @overload
+    def exec(
+        self,
+        command: str,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60,
+        background: Literal[False] = False,
+    ) -> ExecResult: ...
+    @overload
+    def exec(
+        self,
+        command: str,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60,
+        *,
+        background: Literal[True],
+    ) -> BackgroundCommand: ...
     def exec(
         self,
         command: str,
@@ -197,24 +252,29 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         timeout_seconds: float = 60,
         background: bool = False,
-    ) -> ExecResult:
+    ) -> ExecResult | BackgroundCommand:
         """Runs a shell command line (``/bin/bash -c``) and waits for its end.
 
         Args:
             cwd: working directory, absolute.
             env: over the sandbox's own environment.
             timeout_seconds: 0.001 to 86400; then the whole process tree ends.
-            background: not in this version.
+            background: return a :class:`BackgroundCommand` at once; it runs on by itself, without a timeout.
 
-        Raises: :class:`ExecTimeout`, :class:`ExecKilled`, both with the output so far; :class:`SandboxNotReady`;
-        :class:`NotSupported`.
+        Raises: :class:`ExecTimeout`, :class:`ExecKilled`, both with the output so far; :class:`SandboxNotReady`; in the
+        background :class:`RateLimitError` when 256 run already.
         """
+        line, arguments = check.text("command", command), _exec_arguments(cwd, env, timeout_seconds)
         if check.flag("background", background):
-            raise NotSupported(
-                f"background=True is not there yet: the {self.backend} backend of orkestr {_core.__version__} does not "
-                "have it; end the command line with ' &', or use exec_stream()"
-            )
-        return self._run(check.text("command", command), _exec_arguments(cwd, env, timeout_seconds))
+            return BackgroundCommand._of(_core.start_command(self._live(), line, arguments))
+        return self._run(line, arguments)
+
+    def commands(self) -> _List[BackgroundCommand]:
+        """Every background command, oldest first, the ended ones included; from any process.
+
+        The newest 256 are kept. After a pause, commands that had been running in :meth:`exec` are among them.
+        """
+        return [BackgroundCommand._of(native) for native in _core.list_commands(self._live())]
 
     def run(
         self,
@@ -331,16 +391,58 @@ class Sandbox:
 
     # Life.
 
-    def refresh(self) -> None:
-        """Brings the attributes up to date.
+    def refresh(self) -> Sandbox:
+        """Brings the attributes up to date, and returns the sandbox.
 
         Raises: :class:`SandboxNotFound` when even its record is gone.
         """
         self._live().refresh()
+        return self
 
     def pause(self) -> str:
-        """Not in this version: raises :class:`NotSupported`."""
+        """Freezes the sandbox to disk and ends its machine; :meth:`resume` goes on from there. Returns the id.
+
+        Its timeout stands still meanwhile. What goes wrong while saving leaves it running.
+
+        Raises: :class:`SandboxNotReady`, :class:`SnapshotCapReached`, :class:`NotSupported`.
+        """
         return self._live().pause()
+
+    def set_timeout(self, timeout_seconds: float) -> None:
+        """The sandbox now has this long from now, 10 to 86400 seconds locally; :attr:`expires_at` says when that is.
+
+        Raises: :class:`SandboxNotReady` when it does not run; :class:`NotSupported`.
+        """
+        _core.set_timeout(self._live(), check.seconds("timeout_seconds", timeout_seconds))
+
+    def metrics(self, *, since: datetime | None = None) -> SandboxMetrics:
+        """CPU and memory: now, in the last minute as far as somebody asked, and in all its life.
+
+        Args:
+            since: only samples of this moment or later; timezone-aware.
+        """
+        start = None if since is None else to_microseconds(since)
+        return SandboxMetrics._from_native(_core.metrics(self._live(), start))
+
+    def snapshot(self, name: str | None = None) -> Snapshot:
+        """A named snapshot that others can start from (``create(snapshot=…)``); the sandbox goes on.
+
+        Raises: :class:`NotSupported` locally in this version.
+        """
+        return Snapshot._from_native(_core.snapshot(self._live(), check.optional_text("name", name) or b""))
+
+    def get_host(self, port: int) -> str:
+        """The host name under which a port that is served in the sandbox can be reached.
+
+        Raises: :class:`NotSupported` locally in this version.
+        """
+        return _core.get_host(self._live(), check.integer("port", port))
+
+    def preview_url(self, port: int) -> str:
+        """The ``https`` URL of such a port, with its token where the sandbox has ``preview_auth``."""
+        url = f"https://{self.get_host(port)}"
+        token = self.preview_auth_token if self.preview_auth else None
+        return f"{url}?ork_preview_token={token}" if token else url
 
     def terminate(self) -> None:
         """Ends the sandbox and everything in it. When it returns no process of it is left.
@@ -362,127 +464,6 @@ class Sandbox:
                 raise
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(f"and terminating {self.id} failed: {failure}")
-
-    # Attributes: as of create, get, list or the last refresh or terminate.
-
-    @property
-    def id(self) -> str:
-        """``sbx_`` and a ULID."""
-        return self._info()["id"]
-
-    @property
-    def status(self) -> str:
-        """As in :meth:`list`."""
-        return self._info()["status"]
-
-    @property
-    def template(self) -> str:
-        return self._info()["template"]
-
-    @property
-    def network(self) -> str:
-        """``"off"``, ``"restricted"`` or ``"open"``."""
-        return self._info()["network"]
-
-    @property
-    def cpu(self) -> float:
-        """CPUs it may use; its vCPUs are this, rounded up."""
-        return self._info()["cpu"]
-
-    @property
-    def cpu_reason(self) -> str | None:
-        """Why :attr:`cpu` is more than was asked for; ``None`` when it is not."""
-        return self._info()["cpu_reason"] or None
-
-    @property
-    def memory_mb(self) -> int:
-        """MiB."""
-        return self._info()["memory_mb"]
-
-    @property
-    def disk_mb(self) -> int | None:
-        """MiB of the sandbox's disk; ``None`` where the backend does not say."""
-        return self._info()["disk_mb"] or None
-
-    @property
-    def region(self) -> str | None:
-        return self._info()["region"] or None
-
-    @property
-    def created_at(self) -> datetime:
-        """Timezone-aware, as all times."""
-        return to_datetime(self._info()["created_at"])
-
-    @property
-    def expires_at(self) -> datetime:
-        """When the timeout ends it."""
-        return to_datetime(self._info()["expires_at"])
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return dict(self._info()["metadata"])
-
-    @property
-    def on_timeout(self) -> str:
-        """``"kill"`` or ``"pause"``."""
-        return self._info()["on_timeout"]
-
-    @property
-    def auto_resume(self) -> bool:
-        return self._info()["auto_resume"]
-
-    @property
-    def volume(self) -> str | None:
-        return self._info()["volume"] or None
-
-    @property
-    def node_id(self) -> str | None:
-        return self._info()["node_id"] or None
-
-    @property
-    def paused_expires_at(self) -> datetime | None:
-        """When a paused sandbox is given up; None as long as there is no pausing."""
-        return None
-
-    @property
-    def preview_auth(self) -> bool:
-        """Whether its preview URLs ask for a token; a local sandbox has no preview URLs."""
-        return False
-
-    @property
-    def preview_auth_token(self) -> str | None:
-        """That token; None where there is none."""
-        return None
-
-    @property
-    def backend(self) -> str:
-        """``"local"`` or ``"remote"``."""
-        return self._info()["backend"]
-
-    @property
-    def end_reason(self) -> str | None:
-        """Why it ended; None while it lives."""
-        return self._info()["end_reason"] or None
-
-    @property
-    def accelerator(self) -> str | None:
-        """``"kvm"`` or ``"tcg"``; None on a service."""
-        return self._info()["accelerator"] or None
-
-    @property
-    def accelerator_reason(self) -> str | None:
-        """Why that one."""
-        return self._info()["accelerator_reason"] or None
-
-    @property
-    def isolation(self) -> str | None:
-        """``"hardware"`` or ``"emulated"``; QEMU does not call emulation a security boundary."""
-        return self._info()["isolation"] or None
-
-    @property
-    def jail(self) -> str | None:
-        """What contains QEMU itself on this host, and what does not and why."""
-        return self._info()["jail"] or None
 
     def __repr__(self) -> str:
         where = "/".join(part for part in (self.backend, self.accelerator) if part)

@@ -104,6 +104,10 @@ py::dict to_python(const SandboxInfo& info) {
   out["metadata"] = to_dict(info.metadata);
   out["on_timeout"] = to_text(to_string(info.on_timeout));
   out["auto_resume"] = info.auto_resume;
+  out["paused_expires_at"] =
+      info.paused_expires_at ? py::object(py::int_(to_microseconds(*info.paused_expires_at))) : py::none();
+  out["preview_auth"] = info.preview_auth;
+  out["preview_auth_token"] = to_text(info.preview_auth_token);
   out["volume"] = to_text(info.volume);
   out["node_id"] = to_text(info.node_id);
   out["backend"] = to_text(info.backend);
@@ -182,6 +186,9 @@ CreateOptions create_options(const py::dict& arguments) {
   set_duration(options.timeout, arguments, "timeout_seconds");
   set_parsed(options.on_timeout, arguments, "on_timeout", parse_on_timeout);
   set(options.auto_resume, arguments, "auto_resume");
+  std::optional<std::int64_t> paused_ttl;
+  set(paused_ttl, arguments, "paused_ttl_seconds");
+  if (paused_ttl) options.paused_ttl = std::chrono::seconds{*paused_ttl};
   set(options.preview_auth, arguments, "preview_auth");
   set(options.env, arguments, "env");
   set(options.metadata, arguments, "metadata");

@@ -58,5 +58,7 @@ class BytesView {
 void bind_sandbox(pybind11::module_& module);
 void bind_streams(pybind11::module_& module);
 void bind_templates(pybind11::module_& module);
+void bind_commands(pybind11::module_& module);
+void bind_surface(pybind11::module_& module);
 
 }  // namespace orkestr::python

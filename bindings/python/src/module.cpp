@@ -104,15 +104,17 @@ void bind_sandbox(py::module_& module) {
       .def_static("list", list, py::arg("arguments"), py::arg("client"))
       .def_static(
           "resume",
-          [](const std::string& id, const std::optional<Client>& client) {
-            return take(without_gil([&] { return Sandbox::resume(id, {}, client); }));
+          [](const std::string& id, int max_retries, std::int64_t retry_max_seconds,
+             const std::optional<Client>& client) {
+            const ResumeOptions options{max_retries, std::chrono::seconds{retry_max_seconds}};
+            return finish([&] { return Sandbox::resume_async(id, options, client); });
           },
-          py::arg("sandbox_id"), py::arg("client"))
+          py::arg("sandbox_id"), py::arg("max_retries"), py::arg("retry_max_seconds"), py::arg("client"))
       .def("info", [](const Sandbox& sandbox) { return to_python(sandbox.info()); })
       .def("refresh", [](const Sandbox& sandbox) { finish([&] { return sandbox.refresh_async(); }); })
       .def("events", events, py::arg("since"))
       .def("run", run, py::arg("command"), py::arg("arguments"))
-      .def("pause", [](const Sandbox& sandbox) { return take(without_gil([&] { return sandbox.pause(); })); })
+      .def("pause", [](const Sandbox& sandbox) { return finish([&] { return sandbox.pause_async(); }); })
       .def("terminate",
            [](const Sandbox& sandbox) { finish([&] { return sandbox.terminate_async(); }, OnInterrupt::let_finish); });
 }
@@ -125,4 +127,6 @@ PYBIND11_MODULE(_core, module) {
   orkestr::python::bind_sandbox(module);
   orkestr::python::bind_streams(module);
   orkestr::python::bind_templates(module);
+  orkestr::python::bind_commands(module);
+  orkestr::python::bind_surface(module);
 }
