@@ -98,17 +98,22 @@ Result<std::vector<Row>> fresh_clone_rows(const Plan& plan) {
   ORKESTR_CHECK(base::make_directories(home));
   base::ChildOptions child;
   // The machine's own templates are found first, whatever ORKESTR_HOME says: an empty directory lies over them.
-  child.argv = {"unshare", "--mount", "/bin/sh", "-ec",
+  child.argv = {"unshare",
+                "--mount",
+                "/bin/sh",
+                "-ec",
                 "git clone --quiet \"$1\" \"$2\"; mkdir -p /var/lib/orkestr; mount --bind \"$3\" /var/lib/orkestr; "
                 "exec \"$2/dev\" quickstart",
-                "sh", plan.checkout, clone, home};
+                "sh",
+                plan.checkout,
+                clone,
+                home};
   child.env = {"CCACHE_DISABLE=1", "ORKESTR_HOME="};
   const auto start = Clock::now();
   ORKESTR_TRY(auto ran, base::run_child(child, base::Deadline::after(std::chrono::minutes(60))));
   if (!ran.status.success()) {
-    return Error(ErrorCode::internal,
-                 fmt::format("benchmark: a fresh clone's ./dev quickstart ended with {}:\n{}", ran.status.to_string(),
-                             ran.output));
+    return Error(ErrorCode::internal, fmt::format("benchmark: a fresh clone's ./dev quickstart ended with {}:\n{}",
+                                                  ran.status.to_string(), ran.output));
   }
   rows.push_back({"fresh_clone", "s", Better::lower, {seconds_since(start)}, 480, 480});
   // Written by `./dev quickstart`: lines "PART SECONDS".
@@ -119,7 +124,8 @@ Result<std::vector<Row>> fresh_clone_rows(const Plan& plan) {
     at = end + 1;
     const std::size_t blank = line.find(' ');
     double value = 0;
-    if (blank == line.npos || std::from_chars(line.data() + blank + 1, line.data() + line.size(), value).ec != std::errc())
+    if (blank == line.npos ||
+        std::from_chars(line.data() + blank + 1, line.data() + line.size(), value).ec != std::errc())
       return Error(ErrorCode::internal, fmt::format("benchmark: `./dev quickstart` wrote of its parts: {}", line));
     rows.push_back({fmt::format("fresh_clone/{}", line.substr(0, blank)), "s", Better::neither, {value}, {}, {}});
   }

@@ -25,8 +25,8 @@ struct Report {
   std::string accelerator;
 };
 
-// Each template from nothing, downloads included, in a place of its own; and one of them asked for once more. Need root:
-// left out, with a word, without it.
+// Each template from nothing, downloads included, in a place of its own; and one of them asked for once more. Need
+// root: left out, with a word, without it.
 Result<std::vector<Row>> template_build_rows(const Plan& plan);
 // A clone of the checkout (of what is committed) to the quickstart's output, in all and by part, without the compiler's
 // cache and with no template. What apt has to install is only there on a machine where it is not installed yet.
