@@ -1,6 +1,8 @@
 // The rest of a large file, written past the page cache (O_DIRECT) and behind the caller's back: while the disk takes
 // one piece, the next is being filled. Measured under emulation with 256 MiB: 550 MB/s, against 130-250 through the
-// cache, where each fresh page costs ~18 µs; the first read afterwards costs 0.3 s.
+// cache, where each fresh page costs ~18 µs; the first read afterwards costs 0.3 s. A request costs the guest ~0.3 ms
+// of CPU whatever its size, and that CPU is what an upload waits for: whole uploads made 184 MiB/s in pieces of 256
+// KiB, 235 in pieces of 1 MiB.
 //
 // Kernel AIO rather than a thread: the agent has one, and stays with it. Where either is refused (a file system without
 // O_DIRECT, a kernel without AIO), the same pieces are written in the ordinary way.
@@ -34,7 +36,7 @@ class DirectWriter {
   [[nodiscard]] int finish();
 
  private:
-  static constexpr std::size_t kPiece = 256U << 10U;
+  static constexpr std::size_t kPiece = 1U << 20U;
   struct Free {
     void operator()(char* memory) const { std::free(memory); }
   };

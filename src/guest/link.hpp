@@ -60,6 +60,7 @@ class Link {
   Handlers handlers_;
   wire::Channel channel_;
   std::vector<wire::OutFrame> lost_;  // with channels before this one
+  std::size_t of_page_ = 0;           // port: read of the page that the driver has in hand, and of full ones before it
   bool away_ = false;                 // port: the host end is closed
   bool blocked_ = false;              // the last write found no room
   bool dead_ = false;

@@ -1,15 +1,19 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 
 #include "base/build_stamp.hpp"
 #include "base/child.hpp"
 #include "base/json.hpp"
 #include "base/try.hpp"
 #include "host/inspect.hpp"
+#include "image/kernel.hpp"
 #include "image/store.hpp"
 #include "image/tool.hpp"
 #include "local/supervisor_path.hpp"
@@ -20,6 +24,7 @@ namespace {
 
 constexpr auto kHelperWithin = std::chrono::seconds(15);
 constexpr int kOldestQemu[] = {7, 2};
+constexpr int kOldestKernel[] = {5, 9};  // close_range, without which nothing keeps descriptors from QEMU
 constexpr const char* kInstallQemu = "apt-get install qemu-system-x86";
 
 Result<std::string> output_of(std::vector<std::string> argv) {
@@ -62,15 +67,17 @@ base::JsonValue ask_supervisor(Findings& findings) {
   return std::move(*json);
 }
 
-// "QEMU emulator version 7.2.22 (Debian …)" → {7, 2}
-std::array<int, 2> parse_qemu_version(std::string_view text) {
+// "7.2.22 (Debian …)" → {7, 2}
+std::array<int, 2> parse_version(std::string_view text) {
   std::array<int, 2> version{0, 0};
-  const auto at = text.find("version ");
-  if (at == std::string_view::npos) return version;
   const char* end = text.data() + text.size();
-  const auto major = std::from_chars(text.data() + at + 8, end, version[0]);
+  const auto major = std::from_chars(text.data(), end, version[0]);
   if (major.ptr < end && *major.ptr == '.') std::from_chars(major.ptr + 1, end, version[1]);
   return version;
+}
+
+bool is_older(const std::array<int, 2>& version, const int (&oldest)[2]) {
+  return std::lexicographical_compare(version.begin(), version.end(), std::begin(oldest), std::end(oldest));
 }
 
 void inspect_qemu(const base::JsonValue& qemu, Findings& findings) {
@@ -79,8 +86,9 @@ void inspect_qemu(const base::JsonValue& qemu, Findings& findings) {
   const auto version = output_of({path, "--version"});
   if (!version) return findings.problem("qemu", version.error().message(), kInstallQemu);
   const std::string first_line = version->substr(0, version->find('\n'));
-  const auto found = parse_qemu_version(first_line);
-  if (std::lexicographical_compare(found.begin(), found.end(), std::begin(kOldestQemu), std::end(kOldestQemu))) {
+  constexpr std::string_view kBefore = "version ";
+  const auto at = first_line.find(kBefore);
+  if (at == std::string::npos || is_older(parse_version(first_line.substr(at + kBefore.size())), kOldestQemu)) {
     return findings.problem(
         "qemu", fmt::format("{} is \"{}\"; {}.{} or later is needed", path, first_line, kOldestQemu[0], kOldestQemu[1]),
         std::string(kInstallQemu) + ", from a newer release of the distribution");
@@ -128,6 +136,31 @@ void inspect_jail(const base::JsonValue& jail, Findings& findings) {
   findings.warning("isolation", fmt::format("QEMU runs with {}; without {}", applied, missing),
                    ::geteuid() == 0 ? "a kernel with Landlock, a container that may make namespaces"
                                     : "run as root for a uid and namespaces of its own, or leave it");
+}
+
+// The kernel that QEMU and its jail stand on, and those that the guests boot.
+void inspect_kernels(const base::Places& places, Findings& findings) {
+  utsname host{};
+  ::uname(&host);
+  if (is_older(parse_version(host.release), kOldestKernel)) {
+    return findings.problem("kernel",
+                            fmt::format("this machine runs Linux {}; {}.{} or later is needed", host.release,
+                                        kOldestKernel[0], kOldestKernel[1]),
+                            "apt-get install linux-image-amd64, and reboot");
+  }
+  std::set<std::string> guests;
+  const auto all = image::list_templates(places.cache_search);
+  for (const auto& info : all ? *all : std::vector<image::TemplateInfo>{}) {
+    if (!info.built) continue;
+    if (const auto kernel = image::open_kernel(info.cache_dir, info.files.kernel_version); !kernel) {
+      return findings.problem("kernel", fmt::format("template {} cannot boot: {}", info.name, kernel.error().message()),
+                              fmt::format("sudo orkestr template build {} --force", info.name));
+    }
+    guests.insert(info.files.kernel_version);
+  }
+  findings.ok("kernel", fmt::format("Linux {}; guests boot {}", host.release,
+                                    guests.empty() ? "what the first template build fetches"
+                                                   : fmt::format("{}", fmt::join(guests, ", "))));
 }
 
 void inspect_templates(const base::Places& places, Findings& findings) {
@@ -212,6 +245,7 @@ Result<DoctorReport> doctor(DoctorOptions options) {
   }
   host::inspect_places(*places, findings);
   host::inspect_room(*places, findings);
+  host::inspect_kernels(*places, findings);
   host::inspect_templates(*places, findings);
   host::inspect_build_tools(findings);
   host::inspect_leftovers(*places, findings);

@@ -92,6 +92,10 @@ std::string kernel_args(const MachineConfig& m) {
     // What protects against speculation protects nothing in translated code, which leaks differently if at all; and
     // addresses that repeat keep the translation cache warm.
     line += " mitigations=off hardened_usercopy=off randomize_kstack_offset=off norandmaps";
+    // Then the first pages of the stack and the data of the dynamic linker lie 128 MiB apart, in the same slot of
+    // QEMU's cache of addresses whatever its size, and Python, which asks the linker where its thread's variables are,
+    // misses it at each turn. A gap of 56 pages more makes it 10 to 17 % faster.
+    line += " stack_guard_gap=30776";
   }
   if (!m.extra_kernel_args.empty()) line += " " + m.extra_kernel_args;
   return line;

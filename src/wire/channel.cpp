@@ -119,6 +119,14 @@ void Channel::received(std::size_t count) {
   end_ += count;
 }
 
+std::size_t Channel::frame_rest() const {
+  const std::size_t here = end_ - begin_;
+  if (!established_ || here < kLengthBytes) return 0;
+  const std::size_t length = load_u32(buffer_.data() + begin_);
+  const std::size_t whole = kHeaderBytes + length;
+  return length <= kMaxPayload && whole > here ? whole - here : 0;
+}
+
 Result<std::optional<Channel::Event>> Channel::next() {
   if (dead_) return *dead_;
   auto event = decode();

@@ -88,6 +88,9 @@ class Channel {
   // Where the owner reads into (never empty), and how many bytes it read.
   std::span<char> receive_space();
   void received(std::size_t count);
+  // What the frame that has begun still lacks; 0 when none has, or its length is not here yet. Who reads no further
+  // than that spares a large frame's first part being moved to make room for its rest.
+  std::size_t frame_rest() const;
   // The next event, nothing when more bytes are needed. After an error the channel is dead.
   Result<std::optional<Event>> next();
 

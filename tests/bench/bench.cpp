@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
   app.add_option("--only", only, "rows to measure")->delimiter(',');
   app.add_option("--json", json_file, "also write JSON to this file");
   app.add_option("--runs", plan.latency_runs, "runs of each latency row")->check(CLI::Range(1, 1000));
-  app.add_option("--commit", commit, "named in the JSON");
+  app.add_option("--commit", commit, "named in the JSON")->take_last();
+  app.add_option("--checkout", plan.checkout, "the repository that the rows of a fresh clone are of")->take_last();
   app.add_option("--template", plan.template_name, "template to boot");
   CLI11_PARSE(app, argc, argv);
   plan.only.insert(only.begin(), only.end());

@@ -11,7 +11,7 @@ enum class Better { lower, higher, neither };
 
 struct Row {
   std::string key;
-  std::string unit;  // "ms", "MiB/s", "MiB"
+  std::string unit;  // "ms", "MiB/s", "MiB", "s"
   Better better = Better::lower;
   std::vector<double> samples;
   // The bar and aim of this row, in the row's unit, once the floor is known; nothing where there is none.

@@ -97,8 +97,11 @@ class Bench {
     ORKESTR_CHECK(quickstart_native());
     ORKESTR_CHECK(node_start());
     ORKESTR_CHECK(image_bytes());
-    ORKESTR_CHECK(template_build());
     set_bars();
+    for (const auto measure_rows : {template_build_rows, fresh_clone_rows}) {
+      ORKESTR_TRY(auto rows, measure_rows(plan_));
+      for (Row& row : rows) report_.rows.push_back(std::move(row));
+    }
     return report_;
   }
 
@@ -206,27 +209,6 @@ class Bench {
     return {};
   }
 
-  // python-3.12 from nothing, downloads included, in a place of its own.
-  Result<void> template_build() {
-    if (!plan_.wants("template_build")) return {};
-    if (geteuid() != 0) {
-      say("template_build needs root: left out");
-      return {};
-    }
-    const char* home = getenv("ORKESTR_HOME");
-    const std::string before = home != nullptr ? home : "";
-    const std::string place = fs::temp_directory_path() / fmt::format("orkestr-bench-build-{}", getpid());
-    setenv("ORKESTR_HOME", place.c_str(), 1);
-    auto outcome = row("template_build", "s", Better::lower, 1, [&]() -> Result<double> {
-      auto start = Clock::now();
-      ORKESTR_CHECK(Template::build("python-3.12"));
-      return ms_since(start) / 1000;
-    });
-    before.empty() ? unsetenv("ORKESTR_HOME") : setenv("ORKESTR_HOME", before.c_str(), 1);
-    ORKESTR_CHECK(base::remove_tree(place));
-    return outcome;
-  }
-
   // Random data, checked by a second command's hash. The download and stdout rows read what upload wrote.
   Result<void> throughput(const Sandbox& sandbox) {
     if (!wants_any({"upload", "download", "stdout"})) return {};
@@ -329,7 +311,6 @@ class Bench {
       if (row.key == "exec_argv") set(0.6 * f, 0.3 * f);
       if (row.key == "exec") set(1.0 * f, 0.7 * f);
       if (row.key == "quickstart_exec" && native) set(10 * *native, 6 * *native);
-      if (row.key == "template_build") set(180, 120);
       if (row.key == "upload") set(150, 250);
       if (row.key == "download") set(200, 400);
       if (row.key == "stdout") set(100, 300);

@@ -1,5 +1,6 @@
 """Help, wrong arguments, completion: what needs no virtual machine."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -185,6 +186,22 @@ def test_doctor_knows_an_old_qemu(empty, tmp_path):
     without = script(tmp_path / "bin" / "qemu", "echo 'QEMU emulator version 10.0.1'")
     qemu = findings(empty, ORKESTR_QEMU=without)["qemu"]
     assert qemu["level"] == "problem" and "microvm" in qemu["message"]
+
+
+def test_doctor_knows_a_template_without_its_kernel(empty):
+    """Of a directory that says it is a template, built and whole but for the kernel it names."""
+    empty.ok("ls")
+    build = empty.home / "cache" / "templates" / "mine" / "build1"
+    build.mkdir(parents=True)
+    parts = ("base", "scratch", "overlay", "kernel")
+    digests = {f"{part}_sha256": "0" * 64 for part in parts}
+    digests["digest"] = hashlib.sha256("".join(f"{part} {'0' * 64}\n" for part in parts).encode()).hexdigest()
+    manifest = {"version": 1, "name": "mine", "build_id": "build1", "kernel_version": "6.1.0-9", "scratch_bytes": 4096}
+    (build / "template.json").write_text(json.dumps(manifest | digests))
+    (build.parent / "current").write_text("build1\n")
+    kernel = findings(empty)["kernel"]
+    assert kernel["level"] == "problem" and "6.1.0-9" in kernel["message"]
+    assert kernel["remedy"] == "sudo orkestr template build mine --force"
 
 
 def test_doctor_knows_helpers_of_another_build(empty, tmp_path):

@@ -236,8 +236,10 @@ def test_doctor_is_content_with_this_machine(cli):
     checks = {finding["check"] for finding in report["findings"]}
     assert checks == {
         "helpers", "qemu", "accelerator", "isolation", "state directory", "cache directory", "disk space", "memory",
-        "templates", "build tools", "leftovers",
+        "kernel", "templates", "build tools", "leftovers",
     }  # fmt: skip
     (accelerator,) = [finding for finding in report["findings"] if finding["check"] == "accelerator"]
     assert "tcg" in accelerator["message"] or "iterations/s" in accelerator["message"]
+    (kernel,) = [finding for finding in report["findings"] if finding["check"] == "kernel"]
+    assert os.uname().release in kernel["message"] and "cloud-amd64" in kernel["message"]
     assert all(finding["remedy"] for finding in report["findings"] if finding["level"] != "ok")

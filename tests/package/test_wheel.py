@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import zipfile
 
 from conftest import ROOT, SYSTEM_LIBRARIES, clean_environment, is_stripped, needed_libraries, run
@@ -55,6 +56,20 @@ def test_quickstart(venv, home, tmp_path):
     script = tmp_path / "quickstart.py"
     script.write_text((ROOT / "examples" / "quickstart.py").read_text())
     assert "499999500000" in run(venv / "bin" / "python", script)
+
+
+def test_pip_install_from_the_checkout(home, tmp_path):
+    """What a person types who has no wheel: pip fetches what building needs, and the package works anywhere."""
+    run(sys.executable, "-m", "venv", tmp_path)
+    # (A build directory that stays and the compiler's cache spare the compiling, and nothing else.)
+    changes = {"CC": "cc", "CXX": "c++"}
+    if shutil.which("ccache"):
+        changes |= {"CMAKE_C_COMPILER_LAUNCHER": "ccache", "CMAKE_CXX_COMPILER_LAUNCHER": "ccache"}
+    install = [tmp_path / "bin" / "python", "-m", "pip", "install", f"--config-settings=build-dir={ROOT}/build-pip"]
+    run(*install, ROOT / "bindings" / "python", seconds=1800, **changes)
+    code = "from orkestr import Sandbox\nwith Sandbox.create('python-3.12-bare') as s: print(s.exec('echo installed').stdout)"
+    assert run(tmp_path / "bin" / "python", "-c", code).strip() == "installed"
+    assert package_of(tmp_path) and "0.7.0" in run(tmp_path / "bin" / "orkestr", "version")
 
 
 def test_command_line(venv):

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from conftest import TEMPLATE, guest_processes, wait_until
+from conftest import TEMPLATE, guest_processes, processes_of, wait_until
 
 from orkestr import Sandbox, SandboxNotFound, SandboxNotReady, TemplateNotFound
 
@@ -76,11 +76,11 @@ def test_a_job_in_a_command_substitution_returns_while_its_sandbox_lives(home, t
         assert left.exec("echo on").stdout == "on\n"
 
 
-def test_after_sigkill_of_the_client_another_process_goes_on(script):
+def test_after_sigkill_of_the_client_another_process_goes_on_until_the_timeout(home, script):
     code = f"""
 import time
 from orkestr import Sandbox
-sandbox = Sandbox.create('{TEMPLATE}')
+sandbox = Sandbox.create('{TEMPLATE}', timeout_seconds=20)
 sandbox.files.write('/workspace/state', 'kept')
 print(sandbox.id, flush=True)
 for chunk in sandbox.exec_stream('yes', timeout_seconds=1000): pass
@@ -91,9 +91,13 @@ for chunk in sandbox.exec_stream('yes', timeout_seconds=1000): pass
     time.sleep(0.5)
     client.process.kill()
     client.process.communicate()
-    with Sandbox.get(sandbox_id) as left:
-        assert left.files.read("/workspace/state") == "kept"
-        assert left.exec("echo on").stdout == "on\n"
+    left = Sandbox.get(sandbox_id)
+    assert left.files.read("/workspace/state") == "kept"
+    assert left.exec("echo on").stdout == "on\n"
+    # Its timeout was told to its supervisor, and needs nobody.
+    assert wait_until(lambda: left.refresh() or left.status == "terminated", 30, 0.5)
+    assert left.end_reason == "timeout"
+    assert wait_until(lambda: sandbox_id not in " ".join(processes_of(home).values()))
 
 
 INTERRUPTED = """

@@ -63,10 +63,10 @@ TEST_CASE_FIXTURE(Fixture, "what is written is read back, whatever the bytes and
   std::string bytes;
   for (int i = 0; i < 70'000'000; ++i) bytes += static_cast<char>((i * 2654435761U) >> 24U);
   for (const std::size_t size :
-       // From the second MiB on a file is written in aligned pieces of 256 KiB, and lengthened by 64 MiB at a time: the
+       // From the second MiB on a file is written in aligned pieces of 1 MiB, and lengthened by 64 MiB at a time: the
        // sizes around those edges.
        {std::size_t{0}, std::size_t{1}, std::size_t{65536}, std::size_t{1} << 20U, (std::size_t{1} << 20U) + 1,
-        (std::size_t{5} << 18U) - 1, std::size_t{5} << 18U, (std::size_t{7} << 18U) + 4097, std::size_t{65} << 20U,
+        (std::size_t{2} << 20U) - 1, std::size_t{2} << 20U, (std::size_t{7} << 19U) + 4097, std::size_t{65} << 20U,
         bytes.size()}) {
     CAPTURE(size);
     const std::string content = bytes.substr(0, size);

@@ -164,6 +164,32 @@ TEST_CASE("a peer that starts over is followed: new nonce, empty queue, sequence
   CHECK(events(channel) == Events{"established", "pong 0 "});
 }
 
+TEST_CASE("what a frame lacks is known as soon as its length is, and never while none has begun") {
+  Counted counted;
+  Channel channel(Receiver::client, &reference::counted_nonce);
+  const std::string whole = frame(Type::data, 7, 0, std::string(1000, 'x'), 1);
+  CHECK(channel.frame_rest() == 0);
+  feed(channel, hello('a'));
+  events(channel);
+  CHECK(channel.frame_rest() == 0);
+  feed(channel, ack(0) + whole.substr(0, 3));
+  events(channel);
+  CHECK(channel.frame_rest() == 0);
+  feed(channel, whole.substr(3, 1));
+  CHECK(channel.frame_rest() == whole.size() - 4);
+  feed(channel, whole.substr(4, 500));
+  events(channel);
+  CHECK(channel.frame_rest() == whole.size() - 504);
+  feed(channel, whole.substr(504));
+  CHECK(channel.frame_rest() == 0);
+  CHECK(events(channel).size() == 1);
+  CHECK(channel.frame_rest() == 0);
+  // A record in a frame's place is no frame, and what announces too much is refused, not waited for.
+  feed(channel, hello('b').substr(0, 20));
+  events(channel);
+  CHECK(channel.frame_rest() == 0);
+}
+
 TEST_CASE("another generation is refused by name") {
   Channel channel(Receiver::supervisor_from_guest);
   const std::string text = error_after(channel, record(1, std::string(16, 'a'), 7));
