@@ -25,7 +25,7 @@ void check(std::string_view payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > wire::kMaxPayload) return 0;
   const std::string_view payload(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 11) {
+  switch (data[0] % 12) {
     case 0:
       check<wire::ConfigureRequest>(payload);
       break;
@@ -55,6 +55,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 9:
       check<wire::RecordMessage>(payload);
+      break;
+    case 10:
+      check<wire::TimeoutMessage>(payload);
       break;
     default:
       check<wire::ResizeMessage>(payload);

@@ -32,6 +32,8 @@ inline std::vector<Sample> all() {
   configure.entropy = std::string(32, '\x5A');
   configure.machine_id = "0123456789abcdef0123456789abcdef";
   configure.env = {{"LANG", "C.UTF-8"}, {"EMPTY", ""}};
+  ConfigureRequest resumed = configure;
+  resumed.same_machine = true;
 
   ExecRequest exec;
   exec.argv = {"/bin/bash", "-c", "echo \xFF$A"};
@@ -107,15 +109,35 @@ inline std::vector<Sample> all() {
   start.uid_lock_file = "/s/uids";
   start.accelerator = "tcg";
   start.env = {{"K", "v"}};
+  start.purpose = "resume";
+  start.cache_dir = "/c";
+  start.cache_search = {"/c", "/system/c"};
+  start.snapshot_cache_mb = 8192;
+  start.max_snapshots = 100;
+
+  TimeoutMessage timeout;
+  timeout.seconds = 600;
 
   RecordMessage record;
   record.record = "{\"format\":1}";
 
-  return {sample("configure", configure), sample("exec", exec),         sample("exec_least", least_exec),
-          sample("started", started),     sample("exec_exit", exit),    sample("exec_exit_killed", killed),
-          sample("file_request", file),   sample("file_info", info),    sample("file_info_missing", missing),
-          sample("error", error),         sample("progress", progress), sample("start", start),
-          sample("record", record),       sample("exec_tty", terminal), sample("resize", resize)};
+  return {sample("configure", configure),
+          sample("exec", exec),
+          sample("exec_least", least_exec),
+          sample("started", started),
+          sample("exec_exit", exit),
+          sample("exec_exit_killed", killed),
+          sample("file_request", file),
+          sample("file_info", info),
+          sample("file_info_missing", missing),
+          sample("error", error),
+          sample("progress", progress),
+          sample("start", start),
+          sample("set_timeout", timeout),
+          sample("record", record),
+          sample("exec_tty", terminal),
+          sample("resize", resize),
+          sample("configure_resumed", resumed)};
 }
 
 }  // namespace orkestr::wire::samples
