@@ -26,7 +26,7 @@ void check(std::string_view payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > wire::kMaxPayload) return 0;
   const std::string_view payload(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 18) {
+  switch (data[0] % 19) {
     case 0:
       check<wire::ConfigureRequest>(payload);
       break;
@@ -76,6 +76,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       check<wire::StatsMessage>(payload);
       break;
     case 16:
+      check<wire::TimeoutMessage>(payload);
+      break;
+    case 17:
       check<wire::MetricsRequest>(payload);
       break;
     default:

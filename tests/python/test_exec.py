@@ -6,7 +6,7 @@ import time
 import pytest
 from conftest import guest_processes, processes_of, wait_until
 
-from orkestr import ExecKilled, ExecTimeout, InvalidArgument, NotSupported, Sandbox
+from orkestr import ExecKilled, ExecTimeout, InvalidArgument, NotSupported
 
 pytestmark = pytest.mark.vm
 
@@ -67,9 +67,7 @@ def test_killed(sandbox):
 
 def test_not_there_yet(sandbox):
     with pytest.raises(NotSupported):
-        sandbox.pause()
-    with pytest.raises(NotSupported):
-        Sandbox.resume(sandbox.id)
+        sandbox.snapshot()
 
 
 def test_stream(sandbox):

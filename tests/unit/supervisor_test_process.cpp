@@ -87,7 +87,10 @@ class FakeQemu {
   explicit FakeQemu(const std::string& body) {
     std::filesystem::create_directory(path_);
     std::filesystem::permissions(path_, std::filesystem::perms(0755));
-    put("qemu", "#!/bin/bash\n" + body + "\n# first run\n", 0755);
+    put("qemu",
+        "#!/bin/bash\n[[ $1 == --version ]] && { echo QEMU emulator version 7.2.22; exit; }\n" + body +
+            "\n# first run\n",
+        0755);
     for (const char* name : {"kernel", "initrd", "base", "scratch"}) put(name, std::string(4096, 'x'), 0444);
     std::string overlay = std::string("QFI\xfb", 4) + std::string(4092, '\0');
     overlay[23] = 16;  // cluster bits

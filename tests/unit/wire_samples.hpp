@@ -33,6 +33,8 @@ inline std::vector<Sample> all() {
   configure.entropy = std::string(32, '\x5A');
   configure.machine_id = "0123456789abcdef0123456789abcdef";
   configure.env = {{"LANG", "C.UTF-8"}, {"EMPTY", ""}};
+  ConfigureRequest resumed = configure;
+  resumed.same_machine = true;
 
   ExecRequest exec;
   exec.argv = {"/bin/bash", "-c", "echo \xFF$A"};
@@ -108,6 +110,14 @@ inline std::vector<Sample> all() {
   start.uid_lock_file = "/s/uids";
   start.accelerator = "tcg";
   start.env = {{"K", "v"}};
+  start.purpose = "resume";
+  start.cache_dir = "/c";
+  start.cache_search = {"/c", "/system/c"};
+  start.snapshot_cache_mb = 8192;
+  start.max_snapshots = 100;
+
+  TimeoutMessage timeout;
+  timeout.seconds = 600;
 
   RecordMessage record;
   record.record = "{\"format\":1}";
@@ -160,7 +170,9 @@ inline std::vector<Sample> all() {
           sample("error", error),
           sample("progress", progress),
           sample("start", start),
+          sample("set_timeout", timeout),
           sample("record", record),
+          sample("configure_resumed", resumed),
           sample("exec_tty", terminal),
           sample("resize", resize),
           sample("command_start", command_start),
