@@ -73,7 +73,7 @@ class ApiCall : public std::enable_shared_from_this<ApiCall> {
   // Only what changes nothing, and only where nothing was answered.
   bool may_repeat(const Error& error) {
     if (request_.method != "GET" || error.code() != ErrorCode::connection) return false;
-    if (error.details().status_code != 0 || repeats_ >= kPauses.size()) return false;
+    if (error.details().status_code != 0 || !error.details().stage.empty() || repeats_ >= kPauses.size()) return false;
     std::lock_guard lock(mutex_);
     return !cancelled_;
   }

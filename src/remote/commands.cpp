@@ -78,7 +78,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 
  private:
   bool data(std::string_view bytes) {
-    if (!over_ && !pipe_->has_room()) return false;
+    if (!over_ && waiting_for_pid_ == 0 && !pipe_->has_room()) return false;
     lines_.feed(bytes, [this](std::string_view line) { return take(line); });
     if (lines_.too_long() && !over_) {
       fail(ErrorCode::api,
@@ -102,6 +102,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
       case CommandEvent::Kind::started:
         started_ = true;
         pipe_->set_pid(event->pid);
+        if (waiting_for_pid_ != 0) end_cancelled();
         break;
       case CommandEvent::Kind::output:
         started_ = true;
@@ -149,6 +150,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   }
 
   void ended(Result<HttpAnswer> answer) {
+    stop_waiting();
     if (over_) return;
     if (!answer) {
       over_ = true;
@@ -179,14 +181,30 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     exchange_->cancel();
   }
 
+  // Without its process id a command cannot be killed; it comes first, as a rule, so it is waited for a little.
   void cancelled(bool kill) {
+    if (over_ || waiting_for_pid_ != 0) return;
+    kill_ = kill;
+    if (!kill || pipe_->pid() > 0) return end_cancelled();
+    waiting_for_pid_ =
+        api_->http().loop().reactor().add_timer(seconds(1), [self = shared_from_this()] { self->end_cancelled(); });
+    exchange_->resume();
+  }
+
+  void stop_waiting() {
+    if (waiting_for_pid_ != 0) api_->http().loop().reactor().cancel_timer(std::exchange(waiting_for_pid_, 0));
+  }
+
+  void end_cancelled() {
+    const auto self = shared_from_this();  // the timer may be the last that holds it
+    stop_waiting();
     if (over_) return;
     over_ = true;
     exchange_->cancel();
     CommandEnd end;
     end.cancelled = true;
     const auto pid = pipe_->pid();
-    if (!kill || pid <= 1) return pipe_->finish(end);
+    if (!kill_ || pid <= 1) return pipe_->finish(end);
     CommandRequest request;
     request.cwd = "/";
     request.timeout = seconds(10);
@@ -207,6 +225,8 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   LineCutter lines_;
   bool started_ = false;
   bool over_ = false;
+  bool kill_ = false;
+  base::Reactor::TimerId waiting_for_pid_ = 0;
   std::string mark_;
   std::vector<std::string> argv_;
   std::string withheld_;

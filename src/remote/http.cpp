@@ -83,7 +83,8 @@ struct Exchange::Impl {
   std::size_t body_sent = 0;
   std::uint64_t uploaded = 0;
   std::size_t header_bytes = 0;
-  bool answering = false;  // a byte of the final answer has come
+  bool answering = false;     // a byte of the final answer has come
+  bool headers_over = false;  // all of its headers have
   bool too_large = false;
   std::optional<Clock::time_point> paused_since;
   Clock::time_point expires;
@@ -137,6 +138,8 @@ std::size_t Exchange::Impl::on_header(char* data, std::size_t size, std::size_t 
       impl.answering = true;
       impl.expires = Clock::now() + impl.request.patience.silence;
     }
+  } else if (line == "\r\n" || line == "\n") {
+    impl.headers_over = impl.answering;
   } else if (same_name(line, "x-request-id")) {
     impl.answer.request_id = header_value(line).substr(0, 128);
   } else if (same_name(line, "retry-after")) {
@@ -288,6 +291,8 @@ Result<HttpAnswer> Http::Multi::outcome(Exchange::Impl& impl, CURLcode code) {
                              impl.header_bytes > kMaxHeaderBytes ? kMaxHeaderBytes : impl.request.max_answer_bytes),
                  std::move(details));
   }
+  // libcurl is content with an answer that ends within its headers; what ends before its status, too.
+  if (code == CURLE_OK && !impl.headers_over) code = CURLE_GOT_NOTHING;
   if (code == CURLE_OK) return std::move(impl.answer);
   const std::string_view told(impl.error_text.data());
   std::string why(told.empty() ? std::string_view(curl_easy_strerror(code)) : told.substr(0, 300));
@@ -302,6 +307,7 @@ Result<HttpAnswer> Http::Multi::outcome(Exchange::Impl& impl, CURLcode code) {
                    fmt::format("the service cannot be reached: {}. Check base_url and the network", why), details);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
+      details.stage = kStageCertificate;
       return Error(ErrorCode::connection,
                    fmt::format("the service's certificate is not trusted: {}. SSL_CERT_FILE names a file of more "
                                "certificate authorities",
@@ -431,6 +437,7 @@ void Http::watch(const std::shared_ptr<Exchange>& exchange) {
     ErrorDetails details;
     details.status_code = impl.answer.status;
     details.request_id = impl.answer.request_id;
+    details.stage = kStageTime;
     const auto& patience = impl.request.patience;
     finish(exchange, Error(ErrorCode::connection,
                            impl.answering

@@ -40,6 +40,10 @@ struct Patience {
 };
 inline constexpr std::int64_t kSlowestRate = 1024;  // bytes a second
 
+// ErrorDetails::stage of a connection error after which another attempt would be no better.
+inline constexpr const char* kStageCertificate = "certificate";
+inline constexpr const char* kStageTime = "timeout";
+
 struct HttpRequest {
   std::string method;  // GET, POST, PUT, DELETE
   std::string url;

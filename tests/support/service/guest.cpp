@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -147,8 +148,21 @@ int Guest::start(const GuestCommand& command, const std::string& mark, int out, 
     spaces_fds[i] = ::open((spaces + names[i]).c_str(), O_RDONLY | O_CLOEXEC);
   }
   const int root = ::open(root_.c_str(), O_PATH | O_CLOEXEC);
+  // The process in the middle executes nothing, so it must let go of what other threads have open: their pipes would
+  // not end before it does.
+  std::array<int, 10> sorted = {0, 1, 2, out, err, status, spaces_fds[0], spaces_fds[1], spaces_fds[2], root};
+  std::sort(sorted.begin(), sorted.end());
   const pid_t middle = ::fork();
   if (middle == 0) {
+    for (std::size_t i = 0; i < sorted.size(); ++i) {
+      const auto first = static_cast<unsigned>(sorted[i]) + 1;
+      const auto last = i + 1 < sorted.size() ? static_cast<unsigned>(sorted[i + 1]) : 0U;
+      if (last == 0) {
+        ::close_range(first, ~0U, 0);
+      } else if (last > first) {
+        ::close_range(first, last - 1, 0);
+      }
+    }
     for (const int fd : spaces_fds) {
       if (::setns(fd, 0) != 0) ::_exit(1);
     }
@@ -218,15 +232,6 @@ GuestEnd Guest::run(const GuestCommand& command, const std::function<void(int)>&
       end.timed_out = true;
       end_tree(mark);
     }
-    for (std::size_t i = 0; i < 2; ++i) {
-      if (waits[i].revents == 0) continue;
-      const ssize_t count = ::read(waits[i].fd, piece.data(), piece.size());
-      if (count > 0) {
-        output(i == 0, {piece.data(), static_cast<std::size_t>(count)});
-      } else {
-        ::close(std::exchange(waits[i].fd, -1));
-      }
-    }
     if (waits[2].revents != 0) {
       Report one{};
       const ssize_t count = ::read(waits[2].fd, &one, sizeof one);
@@ -242,6 +247,15 @@ GuestEnd Guest::run(const GuestCommand& command, const std::function<void(int)>&
         if (!exited) end.signal = SIGKILL;  // the whole guest is gone
         exited = exited.value_or(Clock::now());
         ::close(std::exchange(waits[2].fd, -1));
+      }
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (waits[i].revents == 0) continue;
+      const ssize_t count = ::read(waits[i].fd, piece.data(), piece.size());
+      if (count > 0) {
+        output(i == 0, {piece.data(), static_cast<std::size_t>(count)});
+      } else {
+        ::close(std::exchange(waits[i].fd, -1));
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -250,6 +251,11 @@ struct HttpServer::Impl {
   }
 
   void serve(int fd, int number) {
+    // OpenSSL writes without MSG_NOSIGNAL.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     std::unique_ptr<Wire> wire;
     if (tls != nullptr) {
       auto secure = std::make_unique<TlsWire>(fd, tls);
