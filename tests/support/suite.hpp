@@ -36,7 +36,18 @@ Error must_fail(const Result<T>& result, ErrorCode code) {
 }
 
 // What only some backends have.
-enum class Has { input, terminal, user, events, disk_size, own_kernel };
+enum class Has {
+  input,
+  terminal,
+  user,
+  events,
+  disk_size,
+  own_kernel,  // so far what the local backend has, from here on what a service has
+  networks,
+  presigned,
+  snapshots,
+  hosts,
+};
 bool backend_has(Has what);
 void count_left_out(Has what);
 
