@@ -432,7 +432,7 @@ void Http::watch(const std::shared_ptr<Exchange>& exchange) {
     impl.watchdog = 0;
     if (impl.ended) return;
     const auto now = Clock::now();
-    if (impl.paused_since) impl.expires = std::max(impl.expires, now + milliseconds(100));
+    if (impl.paused_since) impl.expires = std::max(impl.expires, now + std::chrono::seconds(1));
     if (now < impl.expires) return watch(exchange);
     ErrorDetails details;
     details.status_code = impl.answer.status;

@@ -67,7 +67,7 @@ except ConnectionError as error:
 
 H2_SERVER = r"""
 const http2 = require('http2'), fs = require('fs');
-const [key, cert] = process.argv.slice(2).map((file) => fs.readFileSync(file));
+const [key, cert] = process.argv.slice(1).map((file) => fs.readFileSync(file));
 const sessions = new Set();
 const server = http2.createSecureServer({ key, cert, allowHTTP1: true });
 server.on('session', (session) => sessions.add(session));
