@@ -7,7 +7,7 @@ import pytest
 
 import orkestr
 import orkestr.sandbox
-from orkestr import AuthError, ConnectionError, InvalidArgument, NotSupported, OrkestrClient, Sandbox
+from orkestr import AuthError, ConnectionError, InvalidArgument, OrkestrClient, Sandbox
 from orkestr import _arguments as check
 from orkestr.files import to_datetime
 
