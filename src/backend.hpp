@@ -64,6 +64,7 @@ struct CommandRequest {
   bool stdin_open = false;  // with a terminal: true
   bool tty = false;         // a terminal of cols × rows as all three standard streams
   int cols = 0, rows = 0;   // with a terminal only
+  bool streamed = false;    // the caller pulls output as it comes, rather than wait for all of it
 };
 
 // How a command ended, as the backend learned it; core decides what of it is a result and what is an error.
@@ -128,7 +129,8 @@ class Session {
   // What goes wrong with these three is their first item.
   virtual std::unique_ptr<Stream> exec(CommandRequest request) = 0;
   virtual std::unique_ptr<Stream> read_file(std::string path) = 0;
-  virtual std::unique_ptr<Stream> write_file(std::string path, int mode) = 0;
+  // `size`: of what will be written, where it is known; exactly so many bytes are then offered.
+  virtual std::unique_ptr<Stream> write_file(std::string path, int mode, std::optional<std::uint64_t> size) = 0;
 
   virtual CancelFunction list_files(std::string path, Completion<std::vector<FileEntry>> done) = 0;
   virtual CancelFunction stat_file(std::string path, Completion<FileStat> done) = 0;

@@ -12,7 +12,6 @@
 namespace orkestr::base {
 namespace {
 
-constexpr std::size_t kMaxBytes = 16U << 20U;
 constexpr int kMaxDepth = 64;
 constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
 
@@ -289,15 +288,15 @@ Error json_error(simdjson::error_code code, std::optional<std::size_t> offset, s
 
 }  // namespace
 
-Result<JsonValue> JsonValue::parse(std::string_view text) {
-  if (text.size() > kMaxBytes) {
-    return Error(ErrorCode::internal, fmt::format("JSON of {} bytes: at most {} are read", text.size(), kMaxBytes));
+Result<JsonValue> JsonValue::parse(std::string_view text, std::size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return Error(ErrorCode::internal, fmt::format("JSON of {} bytes: at most {} are read", text.size(), max_bytes));
   }
   simdjson::padded_string wrapped(text.size() + 2);
   wrapped.data()[0] = '[';
   std::copy(text.begin(), text.end(), wrapped.data() + 1);
   wrapped.data()[text.size() + 1] = ']';
-  simdjson::ondemand::parser parser(kMaxBytes + 2);
+  simdjson::ondemand::parser parser(max_bytes + 2);
   simdjson::ondemand::document document;
   if (auto error = parser.iterate(wrapped).get(document)) return json_error(error, std::nullopt, text);
   JsonValue value;

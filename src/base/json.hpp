@@ -54,9 +54,10 @@ class JsonValue {
  public:
   enum class Kind { null, boolean, integer, number, string, array, object };
 
-  // At most 16 MiB and 64 levels; the error (`internal`: give it a context) says where it stops being JSON. Numbers
-  // that are not whole or do not fit 64 bits are of kind number.
-  static Result<JsonValue> parse(std::string_view text);
+  static constexpr std::size_t kMaxBytes = 16U << 20U;
+  // At most `max_bytes` and 64 levels; the error (`internal`: give it a context) says where it stops being JSON.
+  // Numbers that are not whole or do not fit 64 bits are of kind number.
+  static Result<JsonValue> parse(std::string_view text, std::size_t max_bytes = kMaxBytes);
 
   Kind kind() const { return kind_; }
   bool is_null() const { return kind_ == Kind::null; }

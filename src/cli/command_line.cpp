@@ -256,6 +256,10 @@ std::unique_ptr<CLI::App> make_command_line(Invocation& invocation) {
   app->formatter(std::make_shared<HelpFormatter>());
   app->require_subcommand(1);
   app->set_version_flag("--version", ORKESTR_VERSION);
+  // Taken out of the words before they are parsed (main.cpp); here for the help.
+  app->add_flag("--remote", "before the command: sandboxes of a service; the key is ORKESTR_API_KEY");
+  app->add_option("--base-url", "before the command: the service, instead of ORKESTR_BASE_URL; implies --remote")
+      ->type_name("URL");
   app->footer(
       "\nExit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong command line or unknown name.\n"
       "run, exec and shell: the command's own; 124 when it took longer than --timeout, 125 when orkestr itself "

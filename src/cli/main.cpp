@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -36,7 +37,30 @@ int print_candidates(const std::vector<std::string>& words) {
 
 bool takes_a_command(const std::string& name) { return name == "run" || name == "exec"; }
 
+// "--remote" and "--base-url URL" stand before the command and are what the library reads from the environment. There
+// is no such option for the key: a command line is seen by everybody on the machine.
+bool take_backend(std::vector<std::string>& words) {
+  while (!words.empty()) {
+    if (words.front() == "--remote") {
+      ::setenv("ORKESTR_BACKEND", "remote", 1);
+      words.erase(words.begin());
+    } else if (words.front() == "--base-url") {
+      if (words.size() < 2) return false;
+      ::setenv("ORKESTR_BACKEND", "remote", 1);
+      ::setenv("ORKESTR_BASE_URL", words[1].c_str(), 1);
+      words.erase(words.begin(), words.begin() + 2);
+    } else {
+      return true;
+    }
+  }
+  return true;
+}
+
 int run_program(std::vector<std::string> words) {
+  if (!take_backend(words)) {
+    fmt::print(stderr, "orkestr: --base-url needs an address, for instance https://api.orkestr.eu\n");
+    return kExitUsage;
+  }
   if (!words.empty() && words.front() == "__complete") return print_candidates({words.begin() + 1, words.end()});
   Invocation invocation;
   const auto dashes = std::find(words.begin(), words.end(), "--");

@@ -6,7 +6,7 @@
 
 #include "base/try.hpp"
 #include "local/local_backend.hpp"
-#include "orkestr/version.hpp"
+#include "remote/remote_backend.hpp"
 
 namespace orkestr::core {
 namespace {
@@ -40,11 +40,8 @@ Result<BackendKind> resolve_backend(const ClientOptions& options) {
 Result<std::shared_ptr<Backend>> make_backend(const ClientOptions& options, std::shared_ptr<IoLoop> loop) {
   ORKESTR_TRY(const BackendKind kind, resolve_backend(options));
   if (kind == BackendKind::remote) {
-    return Error(
-        ErrorCode::not_supported,
-        fmt::format("the remote backend is not there yet in orkestr {}; it was chosen by an API key, a base URL or "
-                    "ORKESTR_BACKEND. Set ORKESTR_BACKEND=local to run sandboxes on this machine",
-                    ORKESTR_VERSION));
+    ORKESTR_TRY(auto remote, remote::RemoteBackend::create(options, std::move(loop)));
+    return std::shared_ptr<Backend>(std::move(remote));
   }
   return std::shared_ptr<Backend>(std::make_shared<local::LocalBackend>(std::move(loop)));
 }

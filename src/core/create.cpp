@@ -127,7 +127,7 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
     step([&] {
       return create_with_retries(client_, options_, [self = shared_from_this()](Result<OpenedSandbox> opened) {
         if (opened || opened.error().code() != ErrorCode::template_not_found) return self->finish(std::move(opened));
-        self->build();
+        self->build(opened.error());
       });
     });
   }
@@ -143,7 +143,7 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
   }
 
  private:
-  void build() {
+  void build(const Error& missing) {
     step([&] {
       TemplateBuildOptions build;
       build.on_progress = options_.on_progress;
@@ -152,7 +152,9 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
           [client = client_, name = options_.template_name, build](const std::stop_token& stop) {
             return client->backend().build_template(name, build, stop);
           },
-          [self = shared_from_this()](Result<TemplateInfo> built) {
+          [self = shared_from_this(), missing](Result<TemplateInfo> built) {
+            // A backend that builds none: what it said about the template itself tells more.
+            if (!built && built.error().code() == ErrorCode::not_supported) return self->finish(missing);
             if (!built) return self->finish(built.error());
             self->step([&] {
               return create_with_retries(self->client_, self->options_,

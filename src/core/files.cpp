@@ -112,7 +112,8 @@ Operation<void> Files::write_async(std::string_view path, std::string content, i
   auto clean = check_writable_path("path", path);
   if (!clean) return completed<void>(clean.error());
   if (auto good = check_mode(mode); !good) return completed<void>(good);
-  return core::feed_file(sandbox_->session->write_file(*clean, mode), std::move(content));
+  auto stream = sandbox_->session->write_file(*clean, mode, content.size());
+  return core::feed_file(std::move(stream), std::move(content));
 }
 
 Result<FileReader> Files::read_stream(std::string_view path) const {
@@ -121,12 +122,22 @@ Result<FileReader> Files::read_stream(std::string_view path) const {
   return FileReader(std::make_unique<FileReader::Impl>(sandbox_, sandbox_->session->read_file(std::move(clean))));
 }
 
-Result<FileWriter> Files::write_stream(std::string_view path, int mode) const {
-  ORKESTR_CHECK(sandbox_->client->check_process());
+namespace {
+
+Result<std::unique_ptr<FileWriter::Impl>> open_writer(const std::shared_ptr<SandboxImpl>& sandbox,
+                                                      std::string_view path, int mode,
+                                                      std::optional<std::uint64_t> size) {
+  ORKESTR_CHECK(sandbox->client->check_process());
   ORKESTR_TRY(auto clean, check_writable_path("path", path));
   ORKESTR_CHECK(check_mode(mode));
-  return FileWriter(
-      std::make_unique<FileWriter::Impl>(sandbox_, sandbox_->session->write_file(std::move(clean), mode)));
+  return std::make_unique<FileWriter::Impl>(sandbox, sandbox->session->write_file(std::move(clean), mode, size));
+}
+
+}  // namespace
+
+Result<FileWriter> Files::write_stream(std::string_view path, int mode) const {
+  ORKESTR_TRY(auto writer, open_writer(sandbox_, path, mode, std::nullopt));
+  return FileWriter(std::move(writer));
 }
 
 Operation<std::vector<FileEntry>> Files::list_async(std::string_view path) const {
@@ -216,7 +227,8 @@ Result<std::string> Files::read(std::string_view path) const { return read_async
 
 // From the caller's memory, without the copy that an asynchronous write has to keep.
 Result<void> Files::write(std::string_view path, std::string_view content, int mode) const {
-  ORKESTR_TRY(auto writer, write_stream(path, mode));
+  ORKESTR_TRY(auto impl, open_writer(sandbox_, path, mode, content.size()));
+  FileWriter writer(std::move(impl));
   ORKESTR_CHECK(writer.write(content));
   return writer.finish();
 }

@@ -73,7 +73,11 @@ Result<Sandbox> Sandbox::create(CreateOptions options, std::optional<Client> cli
   if (created || !auto_build || created.error().code() != ErrorCode::template_not_found) return created;
   TemplateBuildOptions build;
   build.on_progress = options.on_progress;
-  ORKESTR_CHECK(Template::build(options.template_name, build, client));
+  if (auto built = Template::build(options.template_name, build, client); !built) {
+    // A backend that builds none: what it said about the template itself tells more.
+    if (built.error().code() == ErrorCode::not_supported) return created;
+    return built.error();
+  }
   return create_async(std::move(options), std::move(client)).get();
 }
 Result<Sandbox> Sandbox::get(std::string_view sandbox_id, std::optional<Client> client) {
@@ -173,6 +177,7 @@ Result<ExecResult> Sandbox::run(std::vector<std::string> argv, ExecOptions optio
 Result<ExecStream> Sandbox::exec_stream(std::string_view command, ExecOptions options) const {
   ORKESTR_CHECK(impl_->client->check_process());
   ORKESTR_TRY(auto request, core::shell_command(command, options));
+  request.streamed = true;
   return ExecStream(
       std::make_unique<ExecStream::Impl>(impl_, impl_->session->exec(std::move(request)), std::move(options)));
 }
@@ -190,6 +195,7 @@ Result<std::vector<Event>> Sandbox::events(EventOptions options) const { return 
 Result<ExecStream> Sandbox::run_stream(std::vector<std::string> argv, ExecOptions options) const {
   ORKESTR_CHECK(impl_->client->check_process());
   ORKESTR_TRY(auto request, core::plain_command(std::move(argv), options));
+  request.streamed = true;
   return ExecStream(
       std::make_unique<ExecStream::Impl>(impl_, impl_->session->exec(std::move(request)), std::move(options)));
 }

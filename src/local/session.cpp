@@ -245,7 +245,7 @@ std::unique_ptr<Stream> LocalSession::read_file(std::string path) {
   return std::make_unique<CallStream>(submit(file_request(wire::Type::file_read, "read " + path, path_request(path))));
 }
 
-std::unique_ptr<Stream> LocalSession::write_file(std::string path, int mode) {
+std::unique_ptr<Stream> LocalSession::write_file(std::string path, int mode, std::optional<std::uint64_t>) {
   auto message = path_request(path);
   message.mode = static_cast<std::uint64_t>(mode);
   auto call = file_request(wire::Type::file_write, "write " + path, message);

@@ -25,7 +25,7 @@ class LocalSession final : public Session {
   CancelFunction terminate(Completion<SandboxInfo> done) override;
   std::unique_ptr<Stream> exec(CommandRequest request) override;
   std::unique_ptr<Stream> read_file(std::string path) override;
-  std::unique_ptr<Stream> write_file(std::string path, int mode) override;
+  std::unique_ptr<Stream> write_file(std::string path, int mode, std::optional<std::uint64_t> size) override;
   CancelFunction list_files(std::string path, Completion<std::vector<FileEntry>> done) override;
   CancelFunction stat_file(std::string path, Completion<FileStat> done) override;
   CancelFunction remove_file(std::string path, Completion<void> done) override;

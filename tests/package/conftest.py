@@ -19,6 +19,7 @@ BUILD = pathlib.Path(os.environ.get("ORKESTR_TEST_BUILD", ROOT / "build")).resol
 # which packages bring them.
 SYSTEM_LIBRARIES = {
     "libarchive.so.13",
+    "libcurl-gnutls.so.4",
     "libnettle.so.8",
     "libstdc++.so.6",
     "libgcc_s.so.1",

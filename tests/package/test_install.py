@@ -16,7 +16,7 @@ LIBRARY = "lib/libsandbox.so.0.7"
 COMMAND = "bin/orkestr"
 SUPERVISOR = "libexec/orkestr/orkestr-supervisor"
 AGENT = "libexec/orkestr/orkestr-agent"
-FOREIGN = re.compile(r"/(fmt|boost|simdjson|spdlog|nettle|CLI|archive)[/.]")
+FOREIGN = re.compile(r"/(fmt|boost|simdjson|spdlog|nettle|CLI|archive|curl)[/.]")
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_missing_system_library(venv, tmp_path):
     library.write_bytes(library.read_bytes().replace(b"libarchive.so.13", b"libarchive.so.99"))
     said = run(venv / "bin" / "python", "-c", "import orkestr", fails=True, PYTHONPATH=str(tmp_path))
     assert "ImportError: libarchive.so.99: cannot open shared object file" in said
-    assert said.rstrip().endswith("Run: apt-get install libarchive13 libnettle8")
+    assert said.rstrip().endswith("Run: apt-get install libarchive13 libcurl3-gnutls libnettle8")
 
 
 def test_uninstall(venv, wheel):

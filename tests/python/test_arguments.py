@@ -7,7 +7,7 @@ import pytest
 
 import orkestr
 import orkestr.sandbox
-from orkestr import InvalidArgument, NotSupported, OrkestrClient, Sandbox
+from orkestr import AuthError, ConnectionError, InvalidArgument, OrkestrClient, Sandbox
 from orkestr import _arguments as check
 from orkestr.files import to_datetime
 
@@ -115,18 +115,26 @@ def test_ranges_are_refused_by_the_library(arguments, words, monkeypatch, tmp_pa
         assert word in str(caught.value)
 
 
-def test_remote_is_not_there_yet(monkeypatch):
-    with pytest.raises(NotSupported):
-        OrkestrClient("key")
-    with pytest.raises(NotSupported):
-        Sandbox.create("python-3.12-bare", api_key="key")
+def test_remote_is_chosen(monkeypatch):
+    monkeypatch.delenv("ORKESTR_API_KEY", raising=False)
+    monkeypatch.delenv("ORKESTR_BASE_URL", raising=False)
+    assert OrkestrClient("key").backend == "remote"
+    with pytest.raises(AuthError, match="ORKESTR_API_KEY"):
+        OrkestrClient(backend="remote")
+    with pytest.raises(InvalidArgument, match="base_url"):
+        OrkestrClient("key", "ftp://example.test")
     with pytest.raises(InvalidArgument, match="cloud"):
         OrkestrClient(backend="cloud")
 
 
 def test_a_key_is_never_shown():
-    with pytest.raises(NotSupported) as caught:
-        OrkestrClient("very-secret")
+    client = OrkestrClient("very-secret", "http://127.0.0.1:1")
+    assert "very-secret" not in repr(client)
+    with pytest.raises(ConnectionError) as caught:
+        Sandbox.limits(client=client)
+    assert "very-secret" not in str(caught.value) and "base_url" in str(caught.value)
+    with pytest.raises(InvalidArgument) as caught:
+        OrkestrClient("very-secret\n")
     assert "very-secret" not in str(caught.value)
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "supervisor": ERROR | {"base", "wire", "registry", "vm", "image"},
     "backend": ERROR | {"api", "base"},
     "local": ERROR | {"api", "base", "wire", "registry", "image", "backend"},
+    "remote": ERROR | {"api", "base", "backend"},
     "core": ERROR | {"api", "base", "backend"},
     # doctor() and gc() look at everything this machine has of ours, and nothing includes them but their public header.
     "host": ERROR | {"api", "base", "registry", "image", "local"},
@@ -28,7 +29,7 @@ ALLOWED = {
     "examples": ERROR | {"api"},
 }
 # The one file that chooses the backend may see its implementations.
-EXCEPTIONS = {("src/core/choose_backend.cpp", "local")}
+EXCEPTIONS = {("src/core/choose_backend.cpp", "local"), ("src/core/choose_backend.cpp", "remote")}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.M)
 
 

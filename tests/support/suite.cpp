@@ -1,8 +1,8 @@
-#define DOCTEST_CONFIG_IMPLEMENT
 #include "support/suite.hpp"
 
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -13,6 +13,33 @@ namespace {
 std::unique_ptr<World> the_world;
 std::optional<Client> the_client;
 std::optional<Sandbox> the_sandbox;
+std::map<Has, int> left_out_counts;
+
+const char* name_of(Has what) {
+  switch (what) {
+    case Has::input:
+      return "standard input";
+    case Has::terminal:
+      return "a terminal";
+    case Has::user:
+      return "another user";
+    case Has::events:
+      return "events";
+    case Has::disk_size:
+      return "disk_mb";
+    case Has::own_kernel:
+      return "a kernel of its own";
+    case Has::networks:
+      return "networks";
+    case Has::presigned:
+      return "presigned URLs";
+    case Has::snapshots:
+      return "named snapshots";
+    case Has::hosts:
+      return "host names of ports";
+  }
+  return "?";
+}
 }  // namespace
 
 World& world() { return *the_world; }
@@ -30,14 +57,12 @@ Sandbox shared_sandbox() {
   return *the_sandbox;
 }
 
-}  // namespace orkestr::testing
+bool backend_has(Has what) { return (the_client->backend() == "local") == (what <= Has::own_kernel); }
+void count_left_out(Has what) { ++left_out_counts[what]; }
 
-int main(int argc, char** argv) {
-  using namespace orkestr::testing;
+int run_suite(int argc, char** argv, const ClientOptions& options) {
   the_world = std::make_unique<World>();
-  orkestr::ClientOptions options;
-  options.backend = orkestr::BackendKind::local;
-  the_client = orkestr::Client::open(options).value();
+  the_client = Client::open(options).value();
 
   doctest::Context context(argc, argv);
   int outcome = context.run();
@@ -50,5 +75,11 @@ int main(int argc, char** argv) {
     outcome = 1;
   }
   the_world.reset();
+  for (const auto& [what, count] : left_out_counts) {
+    fmt::print("left out, for want of {}: {} scenarios or parts, each of which answered not_supported\n", name_of(what),
+               count);
+  }
   return outcome;
 }
+
+}  // namespace orkestr::testing

@@ -1,5 +1,5 @@
-// What the programs with real sandboxes (tiers contract and vm) share: main(), a world, a client, one sandbox that most
-// scenarios use, and how to make another.
+// What the programs with real sandboxes (tiers contract and vm) share: a world, a client, one sandbox that most
+// scenarios use, how to make another; and what to do where a backend lacks what a scenario needs.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -17,6 +17,9 @@ CreateOptions create_options();
 // Shared, so that a suite costs one boot; a scenario cleans up what it made in it.
 Sandbox shared_sandbox();
 
+// Runs doctest over the backend of `options`; what main() returns.
+int run_suite(int argc, char** argv, const ClientOptions& options);
+
 // Fails the test with the error's text instead of throwing.
 template <class T>
 T must(Result<T> result) {
@@ -30,6 +33,39 @@ Error must_fail(const Result<T>& result, ErrorCode code) {
   REQUIRE_FALSE(result.ok());
   CHECK_MESSAGE(result.error().code() == code, to_string(result.error().code()), ": ", result.error().message());
   return result.error();
+}
+
+// What only some backends have.
+enum class Has {
+  input,
+  terminal,
+  user,
+  events,
+  disk_size,
+  own_kernel,  // so far what the local backend has, from here on what a service has
+  networks,
+  presigned,
+  snapshots,
+  hosts,
+};
+bool backend_has(Has what);
+void count_left_out(Has what);
+
+// True where the backend lacks it: then `attempt` must answer not_supported, naming the backend, and the scenario is
+// left out, which the end of the run tells.
+template <class Attempt>
+bool left_out(Has what, Attempt attempt) {
+  if (backend_has(what)) return false;
+  const Error error = must_fail(attempt(), ErrorCode::not_supported);
+  CHECK_MESSAGE(error.message().find(client().backend()) != std::string::npos, error.message());
+  count_left_out(what);
+  return true;
+}
+// For what no call can ask for.
+inline bool left_out(Has what) {
+  if (backend_has(what)) return false;
+  count_left_out(what);
+  return true;
 }
 
 }  // namespace orkestr::testing

@@ -14,8 +14,8 @@ try:
     from ._core import __version__
 except ImportError as error:
     # Of what the package needs and does not carry, these are what a machine may lack; QEMU is for the first create to miss.
-    if "libarchive.so" in str(error) or "libnettle.so" in str(error):
-        raise ImportError(f"{error}. Run: apt-get install libarchive13 libnettle8") from None
+    if any(name in str(error) for name in ("libarchive.so", "libcurl-gnutls.so", "libnettle.so")):
+        raise ImportError(f"{error}. Run: apt-get install libarchive13 libcurl3-gnutls libnettle8") from None
     raise
 from .client import OrkestrClient, get_default_client, set_default_client
 from .errors import (

@@ -13,8 +13,8 @@ class OrkestrClient:
     """The choice of a backend, carried explicitly. Calls that are given no client use :func:`get_default_client`.
 
     The backend is ``backend`` when given; else remote when ``api_key`` or ``base_url`` is given; else what the
-    environment says (``ORKESTR_BACKEND``, ``ORKESTR_API_KEY``, ``ORKESTR_BASE_URL``); else local. Remote is not in
-    this version: asking for it raises :class:`NotSupported`.
+    environment says (``ORKESTR_BACKEND``, ``ORKESTR_API_KEY``, ``ORKESTR_BASE_URL``); else local. Remote without a key raises
+    :class:`AuthError`.
 
     Args:
         api_key: of the service.

@@ -1,0 +1,124 @@
+// What a service has and the local backend answers not_supported to, and what both have of a sandbox's life.
+#include <algorithm>
+#include <chrono>
+
+#include "support/suite.hpp"
+
+namespace orkestr::testing {
+
+using std::chrono::seconds;
+
+TEST_CASE("service: networks, regions and volumes are passed on") {
+  auto options = create_options();
+  options.network = Network::restricted;
+  if (left_out(Has::networks, [&] { return Sandbox::create(options, client()); })) return;
+  options.allow_domains = {"a.test"};
+  options.region = "eu";
+  options.volume = "vol_1";
+  options.preview_auth = true;
+  auto sandbox = must(Sandbox::create(options, client()));
+  CHECK(sandbox.info().network == Network::restricted);
+  CHECK(sandbox.info().region == "eu");
+  CHECK(sandbox.info().volume == "vol_1");
+  CHECK_FALSE(sandbox.info().preview_auth_token.empty());
+  must(sandbox.terminate());
+}
+
+TEST_CASE("service: presigned URLs") {
+  auto files = shared_sandbox().files();
+  if (left_out(Has::presigned, [&] { return files.presign_download("/workspace/x"); })) return;
+  must(files.write("/workspace/signed", "x"));
+  const auto down = must(files.presign_download("/workspace/signed"));
+  CHECK(down.method == "GET");
+  CHECK(down.path == "/workspace/signed");
+  CHECK(down.expires_at > std::chrono::system_clock::now());
+  CHECK(must(files.presign_upload("/workspace/other", seconds(60))).method == "PUT");
+  must_fail(files.presign_upload("/etc/passwd"), ErrorCode::not_permitted);
+  must_fail(files.presign_download("/workspace/signed", seconds(59)), ErrorCode::invalid_argument);
+}
+
+TEST_CASE("service: named snapshots, and a sandbox that starts from one") {
+  auto sandbox = shared_sandbox();
+  if (left_out(Has::snapshots, [&] { return sandbox.snapshot("one"); })) {
+    must_fail(Snapshot::list(client()), ErrorCode::not_supported);
+    return;
+  }
+  must(sandbox.files().write("/workspace/kept", "in the snapshot"));
+  const auto snapshot = must(sandbox.snapshot("one"));
+  CHECK(snapshot.status == "ready");
+  CHECK(snapshot.source_sandbox_id == sandbox.id());
+  CHECK(must(Snapshot::get(snapshot.id, client())).name == "one");
+  const auto all = must(Snapshot::list(client()));
+  CHECK(std::any_of(all.begin(), all.end(), [&](const SnapshotInfo& one) { return one.id == snapshot.id; }));
+  CreateOptions options;
+  options.snapshot = snapshot.id;
+  auto copy = must(Sandbox::create(options, client()));
+  CHECK(must(copy.files().read("/workspace/kept")) == "in the snapshot");
+  must(copy.terminate());
+  must(Snapshot::remove(snapshot.id, client()));
+  must(Snapshot::remove(snapshot.id, client()));
+  must_fail(Snapshot::get(snapshot.id, client()), ErrorCode::not_found);
+}
+
+TEST_CASE("service: the host name of a port") {
+  auto sandbox = shared_sandbox();
+  if (left_out(Has::hosts, [&] { return sandbox.get_host(8000); })) return;
+  CHECK(must(sandbox.get_host(8000)).find("8000-") == 0);
+  must_fail(sandbox.get_host(0), ErrorCode::invalid_argument);
+}
+
+TEST_CASE("files: one of 40 MB, its mode, and a length that is not known beforehand") {
+  auto sandbox = shared_sandbox();
+  std::string content(40U << 20U, '\0');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31 + i / 4096);
+  must(sandbox.files().write("/workspace/large", content, 0750));
+  CHECK(must(sandbox.files().stat("/workspace/large")).mode == 0750);
+  CHECK(must(sandbox.files().read("/workspace/large")) == content);
+  {
+    auto writer = must(sandbox.files().write_stream("/workspace/large", 0640));
+    must(writer.write(std::string_view(content).substr(0, 17U << 20U)));
+    must(writer.write(std::string_view(content).substr(17U << 20U)));
+    must(writer.finish());
+  }
+  CHECK(must(sandbox.files().stat("/workspace/large")).mode == 0640);
+  auto reader = must(sandbox.files().read_stream("/workspace/large"));
+  std::size_t at = 0;
+  while (true) {
+    const std::string part = must(reader.read());
+    if (part.empty()) break;
+    REQUIRE(content.compare(at, part.size(), part) == 0);
+    at += part.size();
+  }
+  CHECK(at == content.size());
+  must(sandbox.files().remove("/workspace/large"));
+}
+
+TEST_CASE("set_timeout and limits") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  must(sandbox.set_timeout(seconds(120)));
+  const auto left = sandbox.info().expires_at - std::chrono::system_clock::now();
+  CHECK(left > seconds(100));
+  CHECK(left < seconds(130));
+  must_fail(sandbox.set_timeout(seconds(1)), ErrorCode::invalid_argument);
+  const auto limits = must(Sandbox::limits(client()));
+  CHECK_FALSE(limits.plan.empty());
+  CHECK(limits.max_concurrent > 0);
+  must(sandbox.terminate());
+  must_fail(sandbox.set_timeout(seconds(60)), ErrorCode::not_ready);
+}
+
+TEST_CASE("pause and resume: processes go on, meanwhile nothing does") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  must(sandbox.exec("(while sleep 0.1; do echo beat >> /tmp/beats; done) > /dev/null 2>&1 &"));
+  CHECK(must(sandbox.pause()) == sandbox.id());
+  CHECK(sandbox.info().status == Status::paused);
+  must_fail(sandbox.exec("true"), ErrorCode::not_ready);
+  auto back = must(Sandbox::resume(sandbox.id(), {}, client()));
+  CHECK(back.info().status == Status::running);
+  const int before = std::stoi(must(back.exec("sed -n '$=' /tmp/beats || echo 0")).stdout_data);
+  must(back.exec("sleep 0.5"));
+  CHECK(std::stoi(must(back.exec("sed -n '$=' /tmp/beats")).stdout_data) > before);
+  must(back.terminate());
+}
+
+}  // namespace orkestr::testing

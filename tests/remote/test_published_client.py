@@ -1,0 +1,129 @@
+"""The same calls by our Python package and by the service's published client: the requests are equal field by field, and what that
+client makes of the answers ours makes too."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.parse
+
+import pytest
+
+from conftest import PUBLISHED, Service, run_python
+
+# Each line is one call; `s` is a sandbox, `out` takes what is compared of the result.
+CALLS = """
+import datetime, json
+from orkestr import Sandbox, Snapshot
+
+out = []
+s = Sandbox.create(template="python-3.12")
+out.append([s.status, s.template, s.network, s.cpu, s.memory_mb, s.region, s.on_timeout, s.auto_resume, s.metadata, s.node_id, s.volume])
+out.append((s.expires_at - s.created_at) < datetime.timedelta(seconds=601))
+full = Sandbox.create(
+    template="debian-12", size="medium", network="restricted", timeout_seconds=1200, on_timeout="pause", auto_resume=True,
+    env={"A": "b c"}, metadata={"k": "v", "ü": "ö"}, region="eu", allow_domains=["a.test"], volume="vol_1")
+out.append([full.status, full.network, full.region, full.metadata, full.volume, full.memory_mb, full.auto_resume])
+out.append(Sandbox.get(full.id).metadata)
+out.append(len(Sandbox.list(metadata={"k": "v", "ü": "ö"}, status="running")))
+out.append(len(Sandbox.list(limit=1)))
+out.append(len(Sandbox.list(limit=2, max_results=1)))
+limits = Sandbox.limits()
+out.append([limits.plan, limits.max_concurrent, limits.max_snapshots, limits.allowed_sizes, limits.custom_egress_allowlist,
+            limits.default_egress_domains, limits.trial_credit_eur, limits.trial_credit_used_eur])
+r = s.exec("echo out; echo err >&2; exit 3")
+out.append([r.stdout, r.stderr, r.exit_code, isinstance(r.duration_ms, int)])
+r = s.exec("pwd; echo $W", cwd="/tmp", env={"W": "word"}, timeout_seconds=5)
+out.append([r.stdout, r.exit_code])
+out.append([[c.stream, c.data, c.exit_code] for c in s.exec_stream("echo one; sleep 0.3; echo two >&2; exit 4")])
+files = s.files
+files.write("/workspace/a", "text ä")
+files.write_bytes("/workspace/b", bytes(range(256)), mode=0o600)
+out.append([files.read("/workspace/a"), list(files.read_bytes("/workspace/b"))])
+out.append([[e.name, e.is_dir, e.size, e.mode] for e in files.list("/workspace")])
+files.mkdir("/workspace/d/e")
+files.mkdir("/workspace/f", parents=False)
+files.move("/workspace/a", "/workspace/d/a b")
+stat = files.stat("/workspace/d/a b")
+out.append([stat.exists, stat.is_dir, stat.size, stat.mode, files.exists("/workspace/a")])
+files.delete("/workspace/d/a b")
+out.append([[b.path, b.bytes_written] for b in files.write_batch([("/workspace/x", "1"), ("/workspace/y", b"22")])])
+out.append([files.presign_download("/workspace/x").method, files.presign_upload("/workspace/z", expires_in=120).path])
+c = s.exec("echo begun; sleep 0.5; echo done", background=True)
+out.append([c.status, c.command, c.exit_code])
+out.append([[k.stream, k.data, k.exit_code] for k in c.stream() if k.data or k.exit_code is not None][-1])
+c.refresh()
+out.append([c.status, c.exit_code, len(s.commands())])
+logs = c.logs(offset=6)
+out.append([logs.content, logs.size, logs.truncated])
+k = s.exec("sleep 100", background=True)
+k.kill()
+out.append(k.status)
+s.set_timeout(300)
+m = s.metrics()
+out.append([m.sandbox_status, m.cpu.cores, m.memory.limit_bytes, len(m.samples)])
+out.append(s.pause() == s.id)
+out.append(Sandbox.resume(s.id).status)
+snap = s.snapshot(name="named")
+out.append([snap.status, snap.name, snap.template])
+out.append([Snapshot.get(snap.id).name, len(Snapshot.list())])
+copy = Sandbox.create(snapshot=snap.id)
+out.append(copy.exec("cat x").stdout)
+Snapshot.delete(snap.id)
+out.append(s.get_host(8000).split(".")[1:])
+s.refresh()
+for one in (copy, full, s):
+    one.terminate()
+out.append(Sandbox.get(s.id).status)
+print(json.dumps(out))
+"""
+
+
+def normalised(requests: list[dict]) -> list[tuple]:
+    """Everything that was asked, but for ids that differ by run."""
+    seen: dict[str, str] = {}
+
+    def plain(text: str) -> str:
+        words = text.replace("/", " / ").replace('"', ' " ').replace("&", " & ").replace("?", " ? ").split(" ")
+        return "".join(
+            seen.setdefault(word, f"ID{len(seen)}") if word[:4] in ("sbx_", "cmd_") or word[:5] == "snap_" else word for word in words
+        )
+
+    result = []
+    for one in requests:
+        path, _, query = one["target"].partition("?")
+        options = sorted((key, plain(value)) for key, value in urllib.parse.parse_qsl(query, keep_blank_values=True))
+        body = json.loads(one["body"]) if one["body"] else None
+        headers = {name: one["headers"].get(name) for name in ("authorization", "accept", "content-type")}
+        result.append((one["method"], plain(urllib.parse.unquote(path)), options, json.loads(plain(json.dumps(body))), headers))
+    return result
+
+
+@pytest.fixture(scope="module")
+def both() -> list[tuple[list, list]]:
+    assert PUBLISHED.exists(), f"{PUBLISHED} is missing: ./dev test remote makes it"
+    results = []
+    ours = os.environ["PYTHONPATH"]
+    for python in (None, PUBLISHED):
+        service = Service()
+        try:
+            environment = {**service.environment, "PYTHONPATH": "" if python else ours}
+            out = json.loads(run_python(CALLS, environment, *([python] if python else [])))
+            results.append((out, normalised(service.requests())))
+        finally:
+            service.stop()
+    return results
+
+
+def test_the_same_results(both) -> None:
+    (ours, _), (published, _) = both
+    assert ours == published
+
+
+def test_the_same_requests(both) -> None:
+    (_, ours), (_, published) = both
+    assert len(ours) > 40
+    # Both kinds of client kill with two requests, list in pages, and so on: also the order is equal.
+    for mine, theirs in zip(ours, published):
+        assert mine == theirs
+    assert len(ours) == len(published)

@@ -1,0 +1,366 @@
+// The remote backend against a service that does what no service should.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "remote_support.hpp"
+
+namespace orkestr::testing {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::size_t count(const TestService& service, const std::string& method, const std::string& target) {
+  const auto all = service.requests();
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const RecordedRequest& one) {
+    return one.method == method && one.target.find(target) != std::string::npos;
+  }));
+}
+
+constexpr const char* kExecBody = R"({"stdout":"out","stderr":"","exit_code":0,"duration_ms":3})";
+std::string sse(const std::string& body) {
+  return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
+}
+const std::string kEvents =
+    "data: {\"kind\":\"exec_started\",\"pid\":17}\n\ndata: "
+    "{\"kind\":\"exec_chunk\",\"stream\":\"stdout\",\"data\":\"b3V0\"}\n\n"
+    "data: {\"kind\":\"exec_exited\",\"code\":0,\"duration_ms\":18}\n\n";
+
+struct Outcome {
+  std::string output;
+  std::optional<int> exit_code;
+  std::optional<Error> error;
+};
+Outcome all_of(ExecStream& stream) {
+  Outcome outcome;
+  while (true) {
+    auto chunk = stream.next();
+    if (!chunk) {
+      outcome.error = chunk.error();
+      return outcome;
+    }
+    if (!*chunk) return outcome;
+    outcome.output += (*chunk)->data;
+    if ((*chunk)->is_final()) outcome.exit_code = (*chunk)->exit_code;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("an answer cut at every byte is one error, and the next call is good") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  const std::string whole = http(200, kExecBody, "x-request-id: r\r\n");
+  for (std::size_t cut = 0; cut < whole.size(); ++cut) {
+    service.clear();
+    service.inject(answering(whole.substr(0, cut), 1));
+    const Error error = error_of(sandbox.exec("true"));
+    CHECK_MESSAGE(error.code() == ErrorCode::connection, cut, ": ", error.message());
+    CHECK(count(service, "POST", "/exec") == 1);  // never tried again
+  }
+  service.clear();
+  service.inject(answering(whole, 1));
+  CHECK(sandbox.exec("true").value().stdout_data == "out");
+}
+
+TEST_CASE("a stream cut at every byte says which end went away") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  const std::string whole = sse(kEvents);
+  const std::size_t exited = whole.rfind('}') + 1;
+  for (std::size_t cut = 0; cut < whole.size(); ++cut) {
+    service.clear();
+    service.inject(answering(whole.substr(0, cut), 1));
+    auto stream = sandbox.exec_stream("true").value();
+    const Outcome outcome = all_of(stream);
+    if (cut > exited) {
+      CHECK(outcome.exit_code == 0);  // the last event had come: what follows it does not matter
+    } else {
+      REQUIRE_MESSAGE(outcome.error.has_value(), cut);
+      CHECK_MESSAGE(outcome.error->code() == ErrorCode::connection, cut, ": ", outcome.error->message());
+      CHECK(outcome.error->message().find("service") != std::string::npos);
+    }
+    CHECK((outcome.output.empty() || outcome.output == "out"));
+  }
+  // Ended in good order, but without the end of the command: then it was the other side.
+  service.clear();
+  const std::string without = kEvents.substr(0, kEvents.find("data: {\"kind\":\"exec_exited"));
+  service.inject(answering(sse(without), 1));
+  auto stream = sandbox.exec_stream("true").value();
+  const Outcome outcome = all_of(stream);
+  REQUIRE(outcome.error.has_value());
+  CHECK(outcome.error->message().find("the sandbox's side went away") != std::string::npos);
+}
+
+TEST_CASE("rubbish, wrong lengths, a wrong type: one error each") {
+  TestService service;
+  const Client client = client_of(service, seconds(2));
+  const Sandbox sandbox = sandbox_of(service, client);
+  for (const std::string& bytes :
+       {std::string("rubbish\r\n\r\n"), std::string("HTTP/1.1 abc\r\n\r\n"), std::string(1000, '\0'), http(200, "{"),
+        http(200, "<html>"), http(200, ""), http(200, "null"), http(200, R"({"stdout":7,"exit_code":0})"),
+        std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello"),
+        std::string("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{}"),
+        std::string("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}"),
+        std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
+        std::string("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\n" + std::string(400'000, 'h') + "\r\n\r\n"}) {
+    service.clear();
+    service.inject(answering(bytes, 1));
+    const Error error = error_of(sandbox.exec("true"));
+    CHECK_MESSAGE((error.code() == ErrorCode::api || error.code() == ErrorCode::connection), bytes.substr(0, 60), ": ",
+                  error.message());
+  }
+}
+
+TEST_CASE("a gigabyte and a line without end are refused, with memory that stays") {
+  TestService service;
+  const Client client = client_of(service, seconds(20));
+  const Sandbox sandbox = sandbox_of(service, client);
+  rusage before{};
+  ::getrusage(RUSAGE_SELF, &before);
+  service.clear();
+  Fault endless;
+  endless.endless = true;
+  service.inject(endless);
+  CHECK(error_of(Sandbox::limits(client)).code() == ErrorCode::api);
+  service.clear();
+  Fault line;
+  line.endless_line = true;
+  service.inject(line);
+  auto stream = sandbox.exec_stream("true").value();
+  CHECK(all_of(stream).error->code() == ErrorCode::api);
+  rusage after{};
+  ::getrusage(RUSAGE_SELF, &after);
+  CHECK(after.ru_maxrss - before.ru_maxrss < 150 * 1024);
+}
+
+TEST_CASE("nothing, and a byte now and then: one error within the timeout") {
+  TestService service;
+  const Client client = client_of(service, seconds(1));
+  const Sandbox sandbox = sandbox_of(service, client);
+  service.clear();
+  Fault silent;
+  silent.delay_ms = 4000;
+  silent.times = -1;
+  service.inject(silent);
+  auto start = Clock::now();
+  Error error = error_of(sandbox.set_timeout(seconds(60)));
+  CHECK(error.code() == ErrorCode::connection);
+  CHECK_MESSAGE(error.message().find("did not answer") != std::string::npos, error.message());
+  CHECK(Clock::now() - start < seconds(4));
+  service.clear();
+  Fault slow = answering(http(200, R"({"expires_at":"2026-01-01T00:00:00Z"})"), -1);
+  slow.byte_pause_ms = 100;
+  service.inject(slow);
+  start = Clock::now();
+  error = error_of(sandbox.set_timeout(seconds(60)));
+  CHECK(error.code() == ErrorCode::connection);
+  CHECK(Clock::now() - start < seconds(6));
+}
+
+TEST_CASE("a command may take its time: the answer is waited for as long as its timeout, and more") {
+  TestService service;
+  const Client client = client_of(service, seconds(1));
+  const Sandbox sandbox = sandbox_of(service, client);
+  Fault late = answering(http(200, kExecBody), 1);
+  late.delay_ms = 2500;
+  service.inject(late);
+  ExecOptions options;
+  options.timeout = seconds(5);
+  CHECK(sandbox.exec("sleep 2", options).value().stdout_data == "out");
+}
+
+TEST_CASE("retries: reads after a lost connection, a create never, a full fleet as it asks") {
+  TestService service;
+  const Client client = client_of(service);
+  Fault lost;
+  lost.unanswered = true;
+  lost.times = 2;
+  service.inject(lost);
+  CHECK(Sandbox::limits(client).ok());
+  CHECK(count(service, "GET", "/limits") == 3);
+
+  service.clear();
+  lost.times = 1;
+  lost.method = "POST";
+  service.inject(lost);
+  CreateOptions options;
+  options.template_name = "python-3.12";
+  const Error error = error_of(Sandbox::create(options, client));
+  CHECK(error.code() == ErrorCode::connection);
+  CHECK_MESSAGE(error.message().find("not tried again") != std::string::npos, error.message());
+  CHECK(count(service, "POST", "/v1/sandboxes") == 1);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry","detail":"full"})", "Retry-After: 1\r\n"), 2));
+  service.inject(answering(http(201, sandbox_json()), 1));
+  const auto start = Clock::now();
+  CHECK(Sandbox::create(options, client).ok());
+  CHECK(Clock::now() - start > milliseconds(1900));
+  CHECK(count(service, "POST", "/v1/sandboxes") == 3);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry"})", "Retry-After: 100\r\n")));
+  const Error full = error_of(Sandbox::create(options, client));  // beyond the budget: at once
+  CHECK(full.code() == ErrorCode::fleet_full_retry);
+  CHECK(full.details().retry_after == 100);
+  CHECK(count(service, "POST", "/v1/sandboxes") == 1);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry"})", "Retry-After: 30\r\n")));
+  auto waiting = Sandbox::create_async(options, client);
+  CHECK_FALSE(waiting.wait(milliseconds(300)));
+  waiting.cancel();
+  CHECK(error_of(waiting.get()).code() == ErrorCode::cancelled);
+}
+
+TEST_CASE("a kept connection that turns out to be closed: a read is repeated, what was sent as a command is not") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  for (int round = 0; round < 3; ++round) {
+    service.clear();
+    service.inject(answering(http(200, kExecBody), 1));
+    sandbox.exec("true").value();
+    CHECK(Sandbox::limits(client).ok());  // leaves a connection that is kept
+    service.clear();
+    Fault lost;
+    lost.unanswered = true;
+    service.inject(lost);
+    CHECK(error_of(sandbox.exec("true")).code() == ErrorCode::connection);
+    CHECK(count(service, "POST", "/exec") == 1);
+    CHECK(Sandbox::limits(client).ok());
+    service.clear();
+    service.inject(lost);
+    CHECK(error_of(sandbox.pause()).code() == ErrorCode::connection);
+    CHECK(count(service, "POST", "/pause") == 1);
+  }
+  // One that the service closed while it was idle costs nothing.
+  service.clear();
+  CHECK(Sandbox::limits(client).ok());
+  service.close_connections();
+  std::this_thread::sleep_for(milliseconds(50));
+  CHECK(Sandbox::limits(client).ok());
+  CHECK(count(service, "GET", "/limits") == 2);
+}
+
+TEST_CASE("connections are used again, also after a while; the key goes in its header and nowhere else") {
+  TestService service;
+  const Client client = client_of(service);
+  for (int i = 0; i < 20; ++i) CHECK(Sandbox::limits(client).ok());
+  std::this_thread::sleep_for(seconds(1));
+  CHECK(Sandbox::limits(client).ok());
+  CHECK(service.connections() == 1);
+  for (const RecordedRequest& request : service.requests()) {
+    CHECK(request.headers.at("authorization") == "Bearer test-key");
+    CHECK(request.headers.at("accept") == "application/json");
+    CHECK(request.headers.at("user-agent").find("orkestr/") == 0);
+    CHECK(request.target.find("test-key") == std::string::npos);
+  }
+  const Client stranger = client_of(service, seconds(30), "sk-very-secret");
+  const Error error = error_of(Sandbox::limits(stranger));  // the service repeats the key in its answer
+  CHECK(error.code() == ErrorCode::unauthorized);
+  CHECK(error.message().find("sk-very-secret") == std::string::npos);
+  CHECK(error.details().detail.find("sk-very-secret") == std::string::npos);
+}
+
+TEST_CASE("cancelling closes the request") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  Fault slow;
+  slow.delay_ms = 20'000;
+  slow.method = "GET";
+  service.inject(slow);
+  auto pending = Sandbox::limits_async(client);
+  CHECK_FALSE(pending.wait(milliseconds(200)));
+  const auto start = Clock::now();
+  pending.cancel();
+  CHECK(error_of(pending.get()).code() == ErrorCode::cancelled);
+  CHECK(Clock::now() - start < seconds(1));
+  auto again = Sandbox::limits_async(client);
+  Client closing = client;
+  closing.close();
+  const Result<Limits> ended = again.get();
+  CHECK((ended.ok() || ended.error().code() == ErrorCode::cancelled));
+  CHECK(error_of(Sandbox::limits(client)).code() == ErrorCode::not_ready);
+}
+
+TEST_CASE("200 operations at once") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  service.clear();
+  Fault some = answering(http(200, kExecBody), 200);
+  some.delay_ms = 300;
+  service.inject(some);
+  std::vector<Operation<ExecResult>> pending;
+  const auto start = Clock::now();
+  for (int i = 0; i < 200; ++i) pending.push_back(sandbox.exec_async("true"));
+  for (auto& one : pending) CHECK(one.get().value().stdout_data == "out");
+  CHECK(Clock::now() - start < seconds(20));
+}
+
+TEST_CASE("pages: all of them, as many as wanted, and none that leads to itself") {
+  TestService service;
+  const Client client = client_of(service);
+  auto page = [](const std::string& id, const std::string& next) {
+    std::string one = sandbox_json();
+    one.replace(one.find("FAV"), 3, id);
+    return http(200, R"({"sandboxes":[)" + one + R"(],"next_cursor":)" + next + "}");
+  };
+  service.inject(answering(page("FA1", "\"b&c\""), 1));
+  service.inject(answering(page("FA2", "null"), 1));
+  auto all = Sandbox::list({}, client).value();
+  REQUIRE(all.size() == 2);
+  CHECK(count(service, "GET", "cursor=b%26c") == 1);
+  service.clear();
+  service.inject(answering(page("FA1", "\"b\"")));
+  ListOptions one;
+  one.max_results = 1;
+  CHECK(Sandbox::list(one, client).value().size() == 1);
+  CHECK(count(service, "GET", "/v1/sandboxes") == 1);
+  CHECK(error_of(Sandbox::list({}, client)).code() == ErrorCode::api);
+}
+
+TEST_CASE("TLS: a private authority, and one that is not known") {
+  TestService::Options options;
+  options.tls = true;
+  TestService service(options);
+  ::unsetenv("CURL_CA_BUNDLE");
+  {
+    const Error error = error_of(Sandbox::limits(client_of(service)));
+    CHECK(error.code() == ErrorCode::connection);
+    CHECK_MESSAGE(error.message().find("certificate") != std::string::npos, error.message());
+  }
+  ::setenv("SSL_CERT_FILE", service.ca_file().c_str(), 1);
+  const Client client = client_of(service);
+  ::unsetenv("SSL_CERT_FILE");
+  for (int i = 0; i < 5; ++i) {
+    const auto limits = Sandbox::limits(client);
+    CHECK_MESSAGE(limits.ok(), (limits.ok() ? "" : limits.error().message()));
+  }
+  CHECK(service.connections() == 2);  // the one that was refused, and not tried again, and one that was kept
+}
+
+TEST_CASE("unreachable: refused at once, with what to check") {
+  ClientOptions options;
+  options.base_url = "http://127.0.0.1:1";
+  options.api_key = "k";
+  const Client client = Client::open(options).value();
+  const Error error = error_of(Sandbox::limits(client));
+  CHECK(error.code() == ErrorCode::connection);
+  CHECK(error.message().find("base_url") != std::string::npos);
+}
+
+}  // namespace orkestr::testing
