@@ -191,6 +191,7 @@ void Sandbox::on_claim(Request from, std::string_view payload) {
   membership_->claimed = true;
   membership_->ready = false;
   membership_->slot.reset();
+  membership_->cpu_ms = vm_->cpu_time_ms();
   membership_->directory = std::move(directory_);
   directory_.reset();
   events_.reset();

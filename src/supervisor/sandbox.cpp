@@ -235,7 +235,8 @@ awaitable<void> Sandbox::explain_guest_loss(Error why, Connection::End how) {
 
 std::optional<Metrics::Facts> Sandbox::facts() const {
   if (!running_ || !vm_) return std::nullopt;
-  return Metrics::Facts{vm_->cpu_time_ms(), base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
+  const std::int64_t not_its_own = membership_ ? membership_->cpu_ms : 0;
+  return Metrics::Facts{vm_->cpu_time_ms() - not_its_own, base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
                         record_.memory_mb};
 }
 

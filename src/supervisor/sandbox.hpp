@@ -176,6 +176,7 @@ class Sandbox {
     base::UniqueFd slot;  // until the claim
     bool ready = false;   // between being stopped and the claim
     bool claimed = false;
+    std::int64_t cpu_ms = 0;  // of QEMU, before the claim
     std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
   };
   std::optional<Membership> membership_;
