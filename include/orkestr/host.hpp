@@ -1,16 +1,19 @@
-// This machine as a host of sandboxes: is it fit for them, and what do they leave behind.
+// This machine as a host of sandboxes: is it fit for them, what do they leave behind, and how many wait to be used.
 //
 //   for (const auto& finding : orkestr::doctor().value().findings)
 //     if (finding.level != orkestr::FindingLevel::ok) std::cerr << finding.message << "\n  " << finding.remedy << "\n";
 //
-// Both functions are about the local backend, whatever backend a client uses. They work in the caller's thread, for a
-// second or so, start helper programs and touch nothing of a running sandbox.
+// All functions here are about the local backend, whatever backend a client uses. They work in the caller's thread, for
+// a second or so unless said otherwise, start helper programs and touch nothing of a running sandbox.
 //
 // Thread safety: any thread; they read the environment, so call them while no other thread changes that.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <orkestr/error.hpp>
+#include <orkestr/options.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,5 +63,56 @@ struct GcReport {
 // Removes what nothing needs any more. Running sandboxes, finished templates in use and their sources stay. Errors:
 // not_permitted, internal; what was removed until then stays removed.
 ORKESTR_API Result<GcReport> gc();
+
+// --- The warm pool: machines that are ready before anybody asks, each stopped after a first command. A create() of the
+// same template and machine takes one in milliseconds, whatever else it asks for, and gives it an identity of its own;
+// each is used once. Whoever took one has another one made in the background. They take memory (some 64 MB each) and no
+// processor, and are no sandboxes: not in list(), not counted by limits. They end by themselves when nobody takes them,
+// when memory is short, and at the next create() or call here when library, template or QEMU were replaced.
+
+struct PoolOptions {
+  std::string template_name;  // a built one
+  int count = 1;              // how many are to be ready; 0 to 64, 0: none any more
+  // As in CreateOptions; it is the same machine that a create() must ask for.
+  Size size = Size::small;
+  std::optional<double> cpu{};
+  std::optional<int> memory_mb{};
+  std::optional<int> disk_mb{};
+  std::chrono::seconds idle_timeout{3600};  // 10 s to 366 days; one that nobody took for so long ends
+  int min_available_mb = 1024;              // MiB; with less memory available on the host they end, and none is made
+};
+
+struct PoolMember {
+  std::string id;
+  bool ready = false;  // false: it is being made
+  TimePoint created_at{};
+};
+
+// What is configured for one template and machine, and what there is of it.
+struct PoolInfo {
+  std::string template_name;
+  int count = 0;
+  double cpu = 1;
+  int memory_mb = 0;
+  int disk_mb = 0;
+  std::chrono::seconds idle_timeout{0};
+  int min_available_mb = 0;
+  std::vector<PoolMember> members;
+  std::string problem;  // why there are fewer than `count`, where that is known
+  int ready() const {
+    int ready_now = 0;
+    for (const auto& member : members) ready_now += member.ready ? 1 : 0;
+    return ready_now;
+  }
+};
+
+// Configures, ends what is too many and makes what is missing; returns when all are ready or cannot be, which is no
+// error: see `problem`. Seconds for each; the first of a machine takes longer, it makes the snapshot. Errors:
+// invalid_argument, template_not_found, template_build_failed.
+ORKESTR_API Result<PoolInfo> pool_set(const PoolOptions& options);
+// What is configured. Ends members that are of no use any more.
+ORKESTR_API Result<std::vector<PoolInfo>> pool_list();
+// Configures none, of this template or of any, and ends the members. How many there were.
+ORKESTR_API Result<int> pool_clear(std::string_view template_name = {});
 
 }  // namespace orkestr

@@ -271,6 +271,7 @@ std::unique_ptr<CLI::App> make_command_line(Invocation& invocation) {
   add_looking(*app, invocation);
   add_life(*app, invocation);
   add_template_commands(*app, invocation);
+  add_pool_commands(*app, invocation);
   add_host(*app, invocation);
   return app;
 }

@@ -22,6 +22,8 @@ struct Invocation {
 // apart, so what is behind it never goes through there.)
 std::unique_ptr<CLI::App> make_command_line(Invocation& invocation);
 void add_template_commands(CLI::App& app, Invocation& invocation);
+// `orkestr pool …`
+void add_pool_commands(CLI::App& app, Invocation& invocation);
 
 // Candidates for the last of `words`, which stand behind "orkestr" on a command line: one a line, a tab and what it is
 // behind it. Options and commands come from the tree, templates and ids from this machine.

@@ -117,6 +117,23 @@ int metrics(const std::string& id, bool as_json);
 // `orkestr cp SOURCE DESTINATION`
 int copy(const std::string& source, const std::string& destination);
 
+struct PoolCommand {
+  std::string what;  // TEMPLATE=N
+  std::string size = "small";
+  std::optional<double> cpu;
+  std::optional<int> memory_mb;
+  std::optional<int> disk_mb;
+  int idle_s = 3600;
+  int min_available_mb = 1024;
+  bool as_json = false;
+};
+// `orkestr pool set TEMPLATE=N`: exit code 1 when fewer than that are ready
+int pool_set(const PoolCommand& command);
+// `orkestr pool ls [--json]`
+int pool_list(bool as_json);
+// `orkestr pool clear [TEMPLATE]`
+int pool_clear(const std::string& template_name, bool as_json);
+
 // `orkestr gc`
 int collect_garbage(bool as_json);
 // `orkestr doctor [--fix]`

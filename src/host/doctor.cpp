@@ -249,6 +249,7 @@ Result<DoctorReport> doctor(DoctorOptions options) {
   host::inspect_templates(*places, findings);
   host::inspect_build_tools(findings);
   host::inspect_leftovers(*places, findings);
+  host::inspect_pool(findings);
   return findings.take();
 }
 

@@ -13,6 +13,7 @@
 #include "image/build_lock.hpp"
 #include "image/unused.hpp"
 #include "orkestr/host.hpp"
+#include "registry/pool.hpp"
 #include "registry/registry.hpp"
 
 namespace orkestr {
@@ -50,6 +51,20 @@ Result<void> collect_sandboxes(const std::string& sandboxes, GcReport& report) {
   return {};
 }
 
+// Killed members of the warm pool. Those that live are in nobody's way: what they are worth says the configuration.
+Result<void> collect_pool(const std::string& pool, GcReport& report) {
+  const std::uint64_t before = allocated_bytes(pool);
+  ORKESTR_TRY(const auto dead, registry::find_dead(pool));
+  ORKESTR_CHECK(registry::sweep_pool(pool));
+  ORKESTR_TRY(const auto still, registry::find_dead(pool));
+  for (const auto& id : dead) {
+    if (std::find(still.begin(), still.end(), id) == still.end()) report.reaped.push_back(id);
+  }
+  const std::uint64_t after = allocated_bytes(pool);
+  if (before > after && !dead.empty()) report.bytes += before - after;
+  return {};
+}
+
 Result<void> collect_cache(const std::string& cache, GcReport& report) {
   const auto candidates = image::find_unused(cache);
   if (!candidates) return candidates.error();
@@ -76,6 +91,7 @@ Result<GcReport> gc() {
   ORKESTR_TRY(const std::string sandboxes, registry::prepare_state_directory(places.state_dir));
   GcReport report;
   ORKESTR_CHECK(collect_sandboxes(sandboxes, report));
+  ORKESTR_CHECK(collect_pool(registry::pool_directory(places.state_dir), report));
   ORKESTR_CHECK(collect_cache(places.cache_dir, report));
   return report;
 }

@@ -43,6 +43,9 @@ void inspect_room(const base::Places& places, Findings& findings);
 // Dead sandboxes, what killed builds left.
 void inspect_leftovers(const base::Places& places, Findings& findings);
 
+// The warm pool: how many wait of how many that are to.
+void inspect_pool(Findings& findings);
+
 // "1.4 GB", "130 MB"
 std::string size_text(std::uint64_t bytes);
 

@@ -12,6 +12,7 @@
 #include "host/inspect.hpp"
 #include "image/build_lock.hpp"
 #include "image/unused.hpp"
+#include "registry/pool.hpp"
 #include "registry/registry.hpp"
 
 namespace orkestr::host {
@@ -133,10 +134,12 @@ void inspect_room(const base::Places& places, Findings& findings) {
 
 void inspect_leftovers(const base::Places& places, Findings& findings) {
   const std::string sandboxes = places.state_dir + "/sandboxes";
-  const auto dead = registry::find_dead(sandboxes);
+  auto dead = registry::find_dead(sandboxes);
   auto unused = image::find_unused(places.cache_dir);
   // What a build under way has made looks the same.
   if (unused && image::is_building(places.cache_dir)) unused->clear();
+  const auto in_pool = registry::find_dead(registry::pool_directory(places.state_dir));
+  if (dead && in_pool) dead->insert(dead->end(), in_pool->begin(), in_pool->end());
   if (!dead) return findings.warning("leftovers", dead.error().message(), "orkestr gc");
   if (!unused) return findings.warning("leftovers", unused.error().message(), "orkestr template list");
   if (dead->empty() && unused->empty()) return findings.ok("leftovers", "none");

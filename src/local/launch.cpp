@@ -12,6 +12,8 @@ namespace orkestr::local {
 namespace {
 
 constexpr auto kCreatePatience = std::chrono::milliseconds(180'000);
+// A member of the warm pool is ready or it is not: whoever waits longer had better make a sandbox himself.
+constexpr auto kClaimPatience = std::chrono::milliseconds(10'000);
 constexpr auto kAcknowledgePatience = std::chrono::milliseconds(10'000);
 constexpr auto kExitPatience = std::chrono::milliseconds(200);
 
@@ -61,7 +63,7 @@ void Launch::begin() {
   CallRequest request;
   request.type = wire::Type::start;
   request.payload = request_.encode();
-  request.patience = {kCreatePatience, false};
+  request.patience = {request_.pool_key.empty() ? kCreatePatience : kClaimPatience, false};
   request.what = what_;
   call_ = std::make_shared<Call>(loop_, std::move(request));
   // The connection holds the call, the call holds this launch until its answer.
@@ -135,6 +137,7 @@ Error Launch::explain_loss(const Error& reason) {
   if (connection_ && connection_->established()) {
     return vm_error(stage_, fmt::format("{}: the supervisor ended during '{}' ({})", what_, stage_, reason.message()));
   }
+  if (!supervisor_.child) return vm_error("start supervisor", what_ + ": " + reason.message());
   // It never spoke: its first process tells by its exit code whether it could begin at all.
   auto status = supervisor_.child.wait(base::Deadline::after(kExitPatience));
   const std::string how = status && *status ? (*status)->to_string() : "it is still running";

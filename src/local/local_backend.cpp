@@ -12,55 +12,12 @@
 #include "base/try.hpp"
 #include "image/store.hpp"
 #include "local/capacity.hpp"
+#include "local/prepare.hpp"
 #include "local/resume.hpp"
 #include "local/supervisor_path.hpp"
 
 namespace orkestr::local {
 namespace {
-
-struct Machine {
-  double cpu;
-  std::int64_t memory_mb;
-};
-
-Machine machine_of(const CreateOptions& options) {
-  Machine machine{1, 1024};
-  if (options.size == Size::medium) machine = {2, 4096};
-  if (options.size == Size::large) machine = {4, 8192};
-  if (options.cpu) machine.cpu = *options.cpu;
-  if (options.memory_mb) machine.memory_mb = *options.memory_mb;
-  return machine;
-}
-
-registry::Record new_record(const CreateOptions& options, const image::TemplateFiles& files) {
-  const Machine machine = machine_of(options);
-  registry::Record record;
-  record.id = base::make_sandbox_id();
-  record.status = "starting";
-  record.template_name = options.template_name;
-  record.template_digest = files.digest;
-  record.network = to_string(options.network);
-  record.cpu = machine.cpu;
-  record.memory_mb = machine.memory_mb;
-  if (options.disk_mb) record.disk_mb = *options.disk_mb;
-  record.auto_resume = options.auto_resume;
-  if (options.paused_ttl) record.paused_ttl_seconds = options.paused_ttl->count();
-  record.timeout_seconds = options.timeout.count();
-  record.on_timeout = to_string(options.on_timeout);
-  record.created_at_ms = base::wall_clock_ms();
-  record.expires_at_ms = record.created_at_ms + record.timeout_seconds * 1000;
-  record.metadata = options.metadata;
-  record.version = ORKESTR_VERSION;
-  return record;
-}
-
-Result<std::string> forced_accelerator() {
-  const char* forced = std::getenv("ORKESTR_ACCEL");
-  const std::string value = forced != nullptr ? forced : "";
-  if (value.empty() || value == "kvm" || value == "tcg") return value;
-  return Error(ErrorCode::invalid_argument,
-               fmt::format("ORKESTR_ACCEL is '{}'; allowed are kvm, tcg, or unset", value));
-}
 
 bool matches(const registry::Record& record, const ListOptions& options) {
   if (options.status && record.status != to_string(*options.status)) return false;
@@ -89,21 +46,6 @@ Result<std::vector<SandboxInfo>> list_now(const ListOptions& options) {
   return found;
 }
 
-// What a supervisor is told about where things are, whatever it is started for.
-wire::StartRequest start_request(const base::Places& places, const CapacitySettings& settings) {
-  constexpr std::uint64_t kDefaultSnapshotCacheMb = 8192;
-  wire::StartRequest request;
-  request.stamp_dir = places.state_dir + "/stamps";
-  request.uid_lock_file = places.state_dir + "/uids";
-  request.max_snapshots = static_cast<std::uint64_t>(settings.max_snapshots);
-  request.snapshot_cache_mb = kDefaultSnapshotCacheMb;
-  const char* snapshots = std::getenv("ORKESTR_SNAPSHOTS");
-  if (snapshots != nullptr && std::string_view(snapshots) == "off") return request;
-  request.cache_dir = places.cache_dir;
-  request.cache_search = places.cache_search;
-  return request;
-}
-
 Result<CapacitySettings> admit(const std::string& sandboxes_dir, std::int64_t memory_mb) {
   ORKESTR_TRY(const auto settings, read_capacity_settings());
   ORKESTR_TRY(const int running, registry::count_alive(sandboxes_dir));
@@ -119,7 +61,7 @@ void prune(std::vector<std::weak_ptr<T>>& list) {
 }  // namespace
 
 LocalBackend::LocalBackend(std::shared_ptr<IoLoop> loop)
-    : loop_(std::move(loop)), shared_(std::make_shared<Shared>()) {}
+    : loop_(std::move(loop)), shared_(std::make_shared<Shared>(loop_)) {}
 
 std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Shared>& shared,
                                                         const std::shared_ptr<IoLoop>& loop,
@@ -142,57 +84,57 @@ std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Sh
   return session;
 }
 
-Result<std::shared_ptr<Launch>> LocalBackend::prepare(CreateOptions options, Completion<OpenedSandbox> done) {
-  ORKESTR_TRY(const auto places, base::find_places());
-  ORKESTR_TRY(const auto libexec, find_libexec());
-  ORKESTR_TRY(const auto accelerator, forced_accelerator());
-  ORKESTR_TRY(const auto files, image::open_template(places.cache_search, options.template_name,
-                                                     libexec + "/orkestr-agent", places.cache_dir));
-  ORKESTR_TRY(const auto sandboxes_dir, registry::prepare_state_directory(places.state_dir));
-  ORKESTR_TRY(const auto settings, admit(sandboxes_dir, machine_of(options).memory_mb));
-  auto request = start_request(places, settings);
-  request.sandboxes_dir = sandboxes_dir;
-  request.accelerator = accelerator;
-  ORKESTR_CHECK(image::verify_template(files, request.stamp_dir));
-  const registry::Record record = new_record(options, files);
-  request.record = record.to_json();
-  request.kernel = files.kernel;
-  request.initrd = files.initrd;
-  request.base_image = files.base_image;
-  request.scratch_image = files.scratch_image;
-  request.scratch_overlay = files.scratch_overlay;
-  request.env.assign(options.env.begin(), options.env.end());
-  ORKESTR_TRY(auto supervisor, start_supervisor(libexec + "/orkestr-supervisor"));
-  auto finished = [shared = shared_, loop = loop_, done = std::move(done)](Result<Launch::Made> made) {
+Completion<Launch::Made> LocalBackend::when_made(Completion<OpenedSandbox> done, std::optional<PoolOrder> to_fill) {
+  return [shared = shared_, loop = loop_, done = std::move(done),
+          to_fill = std::move(to_fill)](Result<Launch::Made> made) {
+    if (to_fill && (made || made.error().code() != ErrorCode::cancelled)) shared->pool->fill_soon(*to_fill);
     if (!made) return done(made.error());
     auto info = to_info(made->record);
     if (!info) return done(info.error());
     done(OpenedSandbox{std::move(*info), session_for(shared, loop, std::move(made->link))});
   };
-  return std::make_shared<Launch>(*loop_, shared_->ledger, std::move(supervisor), std::move(request), record.id,
-                                  std::move(finished));
+}
+
+// The way without the pool begins in the caller's thread.
+Result<LocalBackend::Making> LocalBackend::prepare(const CreateOptions& options, Completion<OpenedSandbox> done) {
+  ORKESTR_TRY(auto prepared, prepare_sandbox(options));
+  ORKESTR_CHECK(admit(prepared.request.sandboxes_dir, prepared.record.memory_mb));
+  auto view = look_into_pool(prepared);
+  auto finished = when_made(std::move(done), view ? std::optional(view->order) : std::nullopt);
+  Making making;
+  if (view && !view->ready.empty()) {
+    making.claim =
+        std::make_shared<Claim>(*loop_, shared_->ledger, std::move(*view), std::move(prepared), std::move(finished));
+    return making;
+  }
+  ORKESTR_TRY(auto supervisor, start_supervisor(prepared.libexec + "/orkestr-supervisor"));
+  making.launch = std::make_shared<Launch>(*loop_, shared_->ledger, std::move(supervisor), std::move(prepared.request),
+                                           prepared.record.id, std::move(finished));
+  return making;
 }
 
 CancelFunction LocalBackend::create(CreateOptions options, Completion<OpenedSandbox> done) {
   auto shared_done = std::make_shared<Completion<OpenedSandbox>>(std::move(done));
-  auto launch =
-      prepare(std::move(options), [shared_done](Result<OpenedSandbox> opened) { (*shared_done)(std::move(opened)); });
-  if (!launch) {
-    (*shared_done)(launch.error());
+  auto making = prepare(options, [shared_done](Result<OpenedSandbox> opened) { (*shared_done)(std::move(opened)); });
+  if (!making) {
+    (*shared_done)(making.error());
     return [] {};
   }
   {
     std::lock_guard lock(shared_->mutex);
     prune(shared_->launches);
-    shared_->launches.push_back(*launch);
+    prune(shared_->claims);
+    if (making->launch) shared_->launches.push_back(making->launch);
+    if (making->claim) shared_->claims.push_back(making->claim);
   }
-  if (!loop_->post([launch = *launch] { launch->begin(); })) {
+  if (!loop_->post([making = *making] { making.launch ? making.launch->begin() : making.claim->begin(); })) {
     (*shared_done)(Error(ErrorCode::not_ready,
                          "create sandbox: the client was closed, or its thread could not start; open another one"));
     return [] {};
   }
-  return [weak = std::weak_ptr<Launch>(*launch)] {
-    if (auto pending = weak.lock()) pending->cancel();
+  return [launch = std::weak_ptr<Launch>(making->launch), claim = std::weak_ptr<Claim>(making->claim)] {
+    if (auto pending = launch.lock()) pending->cancel();
+    if (auto pending = claim.lock()) pending->cancel();
   };
 }
 
@@ -275,16 +217,22 @@ CancelFunction LocalBackend::list(ListOptions options, Completion<std::vector<Sa
 
 void LocalBackend::shut_down() {
   std::vector<std::weak_ptr<Launch>> launches;
+  std::vector<std::weak_ptr<Claim>> claims;
   std::vector<std::weak_ptr<Resume>> resumes;
   {
     std::lock_guard lock(shared_->mutex);
     launches.swap(shared_->launches);
+    claims.swap(shared_->claims);
     resumes.swap(shared_->resumes);
   }
   const Error reason(ErrorCode::cancelled, "the client was closed");
   for (const auto& weak : launches) {
     if (auto launch = weak.lock()) launch->shut_down(reason);
   }
+  for (const auto& weak : claims) {
+    if (auto claim = weak.lock()) claim->shut_down(reason);
+  }
+  shared_->pool->shut_down();
   for (const auto& weak : resumes) {
     if (auto resume = weak.lock()) resume->shut_down(reason);
   }

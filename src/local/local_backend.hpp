@@ -1,5 +1,7 @@
 // Sandboxes of this machine: each has a supervisor process, found through the state directory (registry/registry.hpp).
 //
+// With a warm pool configured (registry/pool.hpp), create() takes a member of it where there is one.
+//
 // What runs where. create() reads the environment, opens the template and starts the supervisor in the caller's thread;
 // the wait for the machine is on the I/O thread. get() and list() read the state directory in the caller's thread: a
 // list of a thousand sandboxes takes some 20 ms, which would stand in the way of everybody's output on the I/O thread.
@@ -8,10 +10,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend.hpp"
+#include "local/claim.hpp"
 #include "local/fork_ledger.hpp"
 #include "local/launch.hpp"
 #include "local/session.hpp"
@@ -46,17 +50,26 @@ class LocalBackend final : public Backend {
  private:
   // What launches and completions still need when the backend itself is gone.
   struct Shared {
+    explicit Shared(std::shared_ptr<IoLoop> loop) : pool(std::make_shared<PoolKeeper>(std::move(loop))) {}
     ForkLedger ledger;
+    const std::shared_ptr<PoolKeeper> pool;  // I/O thread
     const std::shared_ptr<LinkTable> links = std::make_shared<LinkTable>();
     std::mutex mutex;
     std::map<std::string, std::weak_ptr<LocalSession>> sessions;  // by directory and id
     std::vector<std::weak_ptr<Launch>> launches;
+    std::vector<std::weak_ptr<Claim>> claims;
     std::vector<std::weak_ptr<Resume>> resumes;
   };
   static std::shared_ptr<LocalSession> session_for(const std::shared_ptr<Shared>& shared,
                                                    const std::shared_ptr<IoLoop>& loop, std::shared_ptr<Link> link);
 
-  Result<std::shared_ptr<Launch>> prepare(CreateOptions options, Completion<OpenedSandbox> done);
+  // A create that is about to begin: one of the two.
+  struct Making {
+    std::shared_ptr<Launch> launch;
+    std::shared_ptr<Claim> claim;
+  };
+  Result<Making> prepare(const CreateOptions& options, Completion<OpenedSandbox> done);
+  Completion<Launch::Made> when_made(Completion<OpenedSandbox> done, std::optional<PoolOrder> to_fill);
   static Result<OpenedSandbox> open_existing(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,
                                              const std::string& sandbox_id);
   static void begin_resume(const std::shared_ptr<Shared>& shared, const std::shared_ptr<IoLoop>& loop,

@@ -11,10 +11,11 @@ namespace orkestr::supervisor {
 
 // All of them, in the order in which a sandbox passes them. `orkestr-supervisor --failpoints` prints them, and a test
 // walks through every one.
-inline constexpr std::array<std::string_view, 15> kFailpoints = {
-    "snapshot.booted", "snapshot.stopped", "snapshot.devices", "snapshot.memory", "snapshot.layer",
-    "snapshot.named",  "pause.links",      "pause.stopped",    "pause.devices",   "pause.pages",
-    "pause.manifest",  "pause.named",      "resume.claimed",   "resume.disk",     "resume.running"};
+inline constexpr std::array<std::string_view, 23> kFailpoints = {
+    "snapshot.booted", "snapshot.stopped", "snapshot.devices", "snapshot.memory", "snapshot.layer", "snapshot.named",
+    "pause.links",     "pause.stopped",    "pause.devices",    "pause.pages",     "pause.manifest", "pause.named",
+    "resume.claimed",  "resume.disk",      "resume.running",   "pool.slot",       "pool.directory", "pool.booted",
+    "pool.stopped",    "pool.claimed",     "pool.named",       "pool.held",       "pool.identified"};
 
 // Passes the failpoint `name`, which must be one of these.
 Result<void> failpoint(std::string_view name);

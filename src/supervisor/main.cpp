@@ -1,5 +1,5 @@
 // orkestr-supervisor: owns one sandbox. Started by the library with one end of a socketpair as descriptor 3; everything
-// it needs to know comes over that. See sandbox.hpp.
+// it needs to know comes over that. See sandbox.hpp; with --pool, pool.hpp.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -11,13 +11,16 @@
 #include "supervisor/failpoint.hpp"
 #include "supervisor/host_check.hpp"
 #include "supervisor/log.hpp"
+#include "supervisor/pool.hpp"
 #include "supervisor/process_state.hpp"
 #include "supervisor/sandbox.hpp"
 
 int main(int argc, char** argv) {
   using namespace orkestr;
   constexpr std::string_view kStampOption = "--stamp=";
-  const std::string_view argument = argc == 2 ? argv[1] : "";
+  constexpr std::string_view kPoolOption = "--pool";
+  const bool pool = argc == 3 && argv[2] == kPoolOption;
+  const std::string_view argument = argc == 2 || pool ? argv[1] : "";
   if (argument == "--version") {
     fmt::print("orkestr-supervisor {} ({})\n", ORKESTR_VERSION, base::kBuildStamp);
     return 0;
@@ -39,6 +42,15 @@ int main(int argc, char** argv) {
     return 2;
   }
   supervisor::open_log(log_path);
-  supervisor::Sandbox sandbox(std::move(*creator), std::string(argument.substr(kStampOption.size())));
+  std::string stamp(argument.substr(kStampOption.size()));
+  if (pool) {
+    auto request = supervisor::read_pool_request(*creator);
+    if (!request) {
+      supervisor::log_info(request.error().message());
+      return 2;
+    }
+    return supervisor::Sandbox(std::move(*request), std::move(stamp)).run();
+  }
+  supervisor::Sandbox sandbox(std::move(*creator), std::move(stamp));
   return sandbox.run();
 }

@@ -151,6 +151,16 @@ void Relay::client_lost(ClientId id) {
   if (const auto hook = hooks_.client_gone) hook(id);
 }
 
+void Relay::keep_only(ClientId client) {
+  std::vector<ClientId> others;
+  for (const auto& [id, other] : clients_) {
+    if (id != client) others.push_back(id);
+  }
+  for (const ClientId id : others) client_lost(id);
+  listener_.reset();
+  accept_pause_.cancel();
+}
+
 void Relay::answer(ClientId client, wire::OutFrame frame) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) found->second.connection->send(std::move(frame), wire::Lane::stream);

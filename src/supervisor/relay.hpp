@@ -52,6 +52,8 @@ class Relay {
   ClientId add_client(base::UniqueFd socket);
   // Accepts until close(): only peers of our own uid or root.
   Result<void> listen(base::UniqueFd listener);
+  // Disconnects every other client, and listens no more.
+  void keep_only(ClientId client);
   void answer(ClientId client, wire::OutFrame frame);
   void answer_error(ClientId client, std::uint32_t id, const Error& error);
 

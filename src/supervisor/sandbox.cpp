@@ -26,7 +26,17 @@ constexpr std::chrono::seconds kStartRequestWithin{30};
 constexpr std::chrono::seconds kFlushWithin{2};
 constexpr std::size_t kReasonTailBytes = 600;
 
-Result<void> check(const registry::Record& record) {
+// What tells a person how a guest died, from the end of its console.
+std::string with_console(std::string reason, const std::string& console) {
+  if (console.empty()) return reason;
+  const std::size_t from = console.size() - std::min(console.size(), kReasonTailBytes);
+  return fmt::format("{}; the guest's console ends with: {}", reason,
+                     sanitised(console.substr(from), kReasonTailBytes));
+}
+
+}  // namespace
+
+Result<void> check_record(const registry::Record& record) {
   if (record.timeout_seconds < 1 || record.timeout_seconds > kMaxTimeoutSeconds) {
     return Error(ErrorCode::invalid_argument,
                  fmt::format("timeout_seconds is {}, allowed is 1 to {}", record.timeout_seconds, kMaxTimeoutSeconds));
@@ -38,17 +48,7 @@ Result<void> check(const registry::Record& record) {
   return {};
 }
 
-// What tells a person how a guest died, from the end of its console.
-std::string with_console(std::string reason, const std::string& console) {
-  if (console.empty()) return reason;
-  const std::size_t from = console.size() - std::min(console.size(), kReasonTailBytes);
-  return fmt::format("{}; the guest's console ends with: {}", reason,
-                     sanitised(console.substr(from), kReasonTailBytes));
-}
-
-}  // namespace
-
-Sandbox::Sandbox(base::UniqueFd creator, std::string library_stamp)
+Sandbox::Sandbox(std::string library_stamp)
     : library_stamp_(std::move(library_stamp)),
       relay_(io_.get_executor(),
              {.request = [this](ClientId client, const wire::Frame& frame) { on_request(client, frame); },
@@ -64,8 +64,15 @@ Sandbox::Sandbox(base::UniqueFd creator, std::string library_stamp)
       metrics_(io_.get_executor(), relay_, [this] { return facts(); }),
       signals_(io_),
       deadline_(io_),
-      changed_(io_) {
+      changed_(io_) {}
+
+Sandbox::Sandbox(base::UniqueFd creator, std::string library_stamp) : Sandbox(std::move(library_stamp)) {
   creator_ = relay_.add_client(std::move(creator));
+}
+
+Sandbox::Sandbox(wire::StartRequest pool_request, std::string library_stamp) : Sandbox(std::move(library_stamp)) {
+  request_ = std::move(pool_request);
+  membership_.emplace();
 }
 
 int Sandbox::run() {
@@ -77,7 +84,11 @@ int Sandbox::run() {
   boost::system::error_code ignored;
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal, ignored);
   spawn(watch_signals());
-  spawn(expect_start_request());
+  if (membership_) {
+    spawn(join_pool());
+  } else {
+    spawn(expect_start_request());
+  }
   io_.run();
   return record_.status == "failed" || !running_ ? 1 : 0;
 }
@@ -119,6 +130,7 @@ void Sandbox::on_request(ClientId client, const wire::Frame& frame) {
 }
 
 void Sandbox::on_start(Request from, std::string_view payload) {
+  if (membership_) return on_claim(from, payload);
   const auto refuse = [&](const Error& error) {
     if (from.client != creator_ || start_request_) return relay_.answer_error(from.client, from.id, error);
     start_request_ = from;
@@ -139,7 +151,7 @@ void Sandbox::on_start(Request from, std::string_view payload) {
   if (!request) return refuse(request.error());
   auto record = registry::Record::from_json(request->record);
   if (!record) return refuse(record.error());
-  if (const auto checked = check(*record); !checked) return refuse(checked.error());
+  if (const auto checked = check_record(*record); !checked) return refuse(checked.error());
   record_ = std::move(*record);
   request_ = std::move(*request);
   set_log_name(record_.id);
@@ -223,7 +235,8 @@ awaitable<void> Sandbox::explain_guest_loss(Error why, Connection::End how) {
 
 std::optional<Metrics::Facts> Sandbox::facts() const {
   if (!running_ || !vm_) return std::nullopt;
-  return Metrics::Facts{vm_->cpu_time_ms(), base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
+  const std::int64_t not_its_own = membership_ ? membership_->cpu_ms : 0;
+  return Metrics::Facts{vm_->cpu_time_ms() - not_its_own, base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
                         record_.memory_mb};
 }
 
@@ -320,6 +333,7 @@ awaitable<void> Sandbox::finish() {
     const auto left = paused ? directory_->leave_paused(record_) : directory_->finish(record_);
     if (!left) log_info(left.error().message());
   }
+  if (membership_) leave_pool();
   over_ = true;
   if (start_request_ && !start_answered_) {
     relay_.answer_error(start_request_->client, start_request_->id,

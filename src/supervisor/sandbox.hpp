@@ -6,6 +6,7 @@
 //
 // States: waiting for `start` → starting → running ⇄ pausing → ending → over. Ending is possible in each of them. Three
 // sources: sandbox.cpp (requests, running, ending), start.cpp (boot, snapshot, restore), pause.cpp (pause, resume).
+// One that was made for the warm pool is ready and stopped between starting and its `start` request: pool.cpp.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -40,10 +41,16 @@ inline constexpr std::int64_t kLastResortMs = 30'000;             // beyond a de
 inline constexpr std::chrono::milliseconds kQemuEndsWithin{500};  // after its end of the agent channel has closed
 inline constexpr std::int64_t kMaxTimeoutSeconds = 10LL * 366 * 86'400;
 
+// Whether it is one of a new sandbox that this build can make. invalid_argument, not_supported.
+Result<void> check_record(const registry::Record& record);
+
 class Sandbox {
  public:
   // `creator` is the inherited connection; `library_stamp` what the library says to be.
   Sandbox(base::UniqueFd creator, std::string library_stamp);
+
+  // A member of the warm pool: it has its request already, and no creator yet.
+  Sandbox(wire::StartRequest pool_request, std::string library_stamp);
 
   // Returns when the sandbox is over and everybody was told: 0, or 1 when it never ran.
   int run();
@@ -58,6 +65,7 @@ class Sandbox {
     std::string reason;
   };
 
+  explicit Sandbox(std::string library_stamp);
   boost::asio::awaitable<void> expect_start_request();
 
   // What clients ask.
@@ -101,6 +109,18 @@ class Sandbox {
   boost::asio::awaitable<Result<void>> save_pause();
   boost::asio::awaitable<Result<void>> write_pause(const std::string& draft);
   boost::asio::awaitable<Result<void>> resume();
+
+  // The warm pool.
+  boost::asio::awaitable<void> join_pool();
+  boost::asio::awaitable<Result<void>> become_member();
+  boost::asio::awaitable<void> watch_member();
+  std::string why_leave() const;
+  bool is_same_qemu() const;
+  void on_claim(Request from, std::string_view payload);
+  Result<registry::Record> check_claim(const Result<wire::StartRequest>& request) const;
+  boost::asio::awaitable<void> take_over();
+  boost::asio::awaitable<Result<void>> go_on_as_sandbox();
+  void leave_pool();
 
   // Running.
   boost::asio::awaitable<void> watch_deadline();
@@ -152,6 +172,15 @@ class Sandbox {
   std::vector<Request> terminators_;
   bool pausing_ = false;
   std::vector<Request> pausers_;
+  struct Membership {
+    base::UniqueFd slot;  // until the claim
+    bool ready = false;   // between being stopped and the claim
+    bool claimed = false;
+    std::int64_t cpu_ms = 0;  // of QEMU, before the claim
+    std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
+  };
+  std::optional<Membership> membership_;
+  std::int64_t leaves_pool_at_ = 0;  // of base::boot_clock_ms()
 };
 
 }  // namespace orkestr::supervisor

@@ -403,6 +403,7 @@ std::string StartRequest::encode() const {
   for (const auto& directory : cache_search) out.put(14, directory);
   out.put(15, snapshot_cache_mb);
   out.put(16, max_snapshots);
+  put_text(out, 17, pool_key);
   return out.take();
 }
 
@@ -458,6 +459,9 @@ Result<StartRequest> StartRequest::decode(std::string_view payload) {
         break;
       case 16:
         in.number(m.max_snapshots, "max_snapshots");
+        break;
+      case 17:
+        in.text(m.pool_key, "pool_key", 64);
         break;
       default:
         break;

@@ -186,6 +186,8 @@ struct StartRequest {
   std::vector<std::string> cache_search;    // where they are looked for
   std::uint64_t snapshot_cache_mb = 0;      // how much of them is kept
   std::uint64_t max_snapshots = 0;          // paused sandboxes there may be
+  // To a member of the warm pool, and of it: what it must be; the one is claimed only with the key it was made with.
+  std::string pool_key;
   EnvList env;
   std::string encode() const;
   static Result<StartRequest> decode(std::string_view payload);

@@ -20,6 +20,7 @@
 #include "image/store.hpp"
 #include "life_rows.hpp"
 #include "orkestr/orkestr.hpp"
+#include "pool_rows.hpp"
 #include "support/processes.hpp"
 
 namespace orkestr::bench {
@@ -77,11 +78,13 @@ class Bench {
 
   Result<Report> run() {
     ORKESTR_CHECK(floor());
-    ORKESTR_CHECK(measure_life(plan_, report_, [this]() -> Result<void> {
+    const std::function<Result<void>()> another_floor = [this]() -> Result<void> {
       ORKESTR_TRY(const double sample, one_floor());
       report_.rows.front().samples.push_back(sample);
       return {};
-    }));
+    };
+    ORKESTR_CHECK(measure_life(plan_, report_, another_floor));
+    ORKESTR_CHECK(measure_pool(plan_, report_, another_floor));
     report_.floor_ms = median(report_.rows.front().samples);
     ORKESTR_CHECK(idle_memory());
     if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout"})) {
@@ -301,6 +304,8 @@ class Bench {
       if (row.key == "cold_boot") set(3000, 1500);
       if (row.key == "create") set(4 * f, 2.5 * f);
       if (row.key == "create_first_exec") set(6 * f, 4 * f);
+      if (row.key == "pool_create") set(0.5 * f, 0.2 * f);
+      if (row.key == "pool_first_exec") set(2 * f, 1 * f);
       if (row.key == "create_python") set(25 * f, 12 * f);
       if (row.key == "burst32") set(32 * 2.5 * f, 32 * 1.6 * f);
       if (row.key == "pause") set(3 * f, 1.5 * f);

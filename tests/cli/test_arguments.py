@@ -12,7 +12,7 @@ COMMANDS = [
     ["run"], ["create"], ["exec"], ["shell"], ["ls"], ["rm"], ["cp"], ["inspect"], ["events"], ["commands"], ["logs"], ["kill"],
     ["pause"], ["resume"], ["timeout"], ["metrics"], ["gc"], ["doctor"],
     ["version"], ["completion"], ["template"], ["template", "list"], ["template", "build"], ["template", "prepare"],
-    ["template", "inspect"], ["template", "remove"],
+    ["template", "inspect"], ["template", "remove"], ["pool"], ["pool", "set"], ["pool", "ls"], ["pool", "clear"],
 ]  # fmt: skip
 
 
@@ -57,6 +57,13 @@ def test_the_list_of_commands_is_complete(empty):
         (["kill", "sbx_1"], "command is required"),
         (["exec", "sbx_1", "--json", "--", "true"], "--background"),
         (["exec", "sbx_1", "--background", "--tty", "--", "true"], "--tty"),
+        (["pool"], "subcommand is required"),
+        (["pool", "set"], "template is required"),
+        (["pool", "set", "python-3.12-bare=many"], "TEMPLATE=N"),
+        (["pool", "set", "python-3.12-bare=65"], "0 to 64"),
+        (["pool", "set", "python-3.12-bare", "--size", "huge"], "small, medium"),
+        (["pool", "set", "pyton-3.12-bare=1"], "Did you mean python-3.12-bare?"),
+        (["pool", "set", "python-3.12-bare", "--idle", "3"], "idle_timeout"),
         (["pause", "nobody"], "nobody"),
         (["timeout", "sbx_1"], "seconds is required"),
         (["timeout", "sbx_1", "soon"], "soon"),

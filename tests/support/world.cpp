@@ -31,6 +31,9 @@ World::~World() {
   for (const auto& entry : fs::directory_iterator(sandboxes_dir(), ignored)) {
     for (const Process& process : processes_of(entry.path().filename())) kill(process.pid, SIGKILL);
   }
+  for (const auto& entry : fs::directory_iterator(pool_dir(), ignored)) {
+    for (const Process& process : processes_of(entry.path().filename())) kill(process.pid, SIGKILL);
+  }
   fs::remove_all(home_, ignored);
 }
 
@@ -49,6 +52,13 @@ std::vector<std::string> World::leftovers() const {
     for (const std::string& name : files_of(id)) {
       if (name != "record.json" && name != "events.jsonl") bad.push_back(id + "/" + name);
     }
+  }
+  for (const auto& entry : fs::directory_iterator(pool_dir(), ignored)) {
+    if (!entry.is_directory()) continue;
+    std::string id = entry.path().filename();
+    for (const Process& process : processes_of(id))
+      bad.push_back(fmt::format("pool/{}: process {} ({})", id, process.pid, process.command));
+    if (fs::exists(entry.path() / "lock")) bad.push_back(fmt::format("pool/{}/lock", id));
   }
   return bad;
 }

@@ -17,9 +17,11 @@ class World {
 
   const std::string& home() const { return home_; }
   std::string sandboxes_dir() const { return home_ + "/state/sandboxes"; }
+  std::string pool_dir() const { return home_ + "/state/pool"; }
   // Names in a sandbox's directory.
   std::vector<std::string> files_of(const std::string& sandbox_id) const;
-  // What a test run may leave: nothing but records of ended sandboxes. Each entry is one violation, in words.
+  // What a test run may leave: nothing but records of ended sandboxes, and of members of the pool that failed. Each
+  // entry is one violation, in words.
   std::vector<std::string> leftovers() const;
 
  private:

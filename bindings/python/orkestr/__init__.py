@@ -17,6 +17,7 @@ except ImportError as error:
     if any(name in str(error) for name in ("libarchive.so", "libcurl-gnutls.so", "libnettle.so")):
         raise ImportError(f"{error}. Run: apt-get install libarchive13 libcurl3-gnutls libnettle8") from None
     raise
+from . import pool
 from .client import OrkestrClient, get_default_client, set_default_client
 from .errors import (
     APIError,
@@ -123,5 +124,6 @@ __all__ = [
     "__version__",
     "errors",
     "get_default_client",
+    "pool",
     "set_default_client",
 ]

@@ -270,3 +270,22 @@ class templates:
     def remove(name: bytes, client: Client | None) -> None: ...
     @staticmethod
     def list(client: Client | None) -> Sequence[TemplateRecord]: ...
+
+class pool:
+    """A module."""
+
+    @staticmethod
+    def set(
+        template: bytes,
+        count: int,
+        size: bytes,
+        cpu: float | None,
+        memory_mb: int | None,
+        disk_mb: int | None,
+        idle_seconds: int,
+        min_available_mb: int,
+    ) -> dict[str, Any]: ...
+    @staticmethod
+    def list() -> Sequence[dict[str, Any]]: ...
+    @staticmethod
+    def clear(template: bytes) -> int: ...

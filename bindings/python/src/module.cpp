@@ -129,4 +129,5 @@ PYBIND11_MODULE(_core, module) {
   orkestr::python::bind_templates(module);
   orkestr::python::bind_commands(module);
   orkestr::python::bind_surface(module);
+  orkestr::python::bind_pool(module);
 }

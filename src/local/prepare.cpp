@@ -1,0 +1,102 @@
+#include "local/prepare.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "base/id.hpp"
+#include "base/system.hpp"
+#include "base/try.hpp"
+#include "image/store.hpp"
+#include "local/supervisor_path.hpp"
+#include "orkestr/version.hpp"
+#include "registry/registry.hpp"
+
+namespace orkestr::local {
+namespace {
+
+struct Machine {
+  double cpu;
+  std::int64_t memory_mb;
+};
+
+Machine machine_of(const CreateOptions& options) {
+  Machine machine{1, 1024};
+  if (options.size == Size::medium) machine = {2, 4096};
+  if (options.size == Size::large) machine = {4, 8192};
+  if (options.cpu) machine.cpu = *options.cpu;
+  if (options.memory_mb) machine.memory_mb = *options.memory_mb;
+  return machine;
+}
+
+registry::Record new_record(const CreateOptions& options, const image::TemplateFiles& files) {
+  const Machine machine = machine_of(options);
+  registry::Record record;
+  record.id = base::make_sandbox_id();
+  record.status = "starting";
+  record.template_name = options.template_name;
+  record.template_digest = files.digest;
+  record.network = to_string(options.network);
+  record.cpu = machine.cpu;
+  record.memory_mb = machine.memory_mb;
+  if (options.disk_mb) record.disk_mb = *options.disk_mb;
+  record.auto_resume = options.auto_resume;
+  if (options.paused_ttl) record.paused_ttl_seconds = options.paused_ttl->count();
+  record.timeout_seconds = options.timeout.count();
+  record.on_timeout = to_string(options.on_timeout);
+  record.created_at_ms = base::wall_clock_ms();
+  record.expires_at_ms = record.created_at_ms + record.timeout_seconds * 1000;
+  record.metadata = options.metadata;
+  record.version = ORKESTR_VERSION;
+  return record;
+}
+
+}  // namespace
+
+Result<std::string> forced_accelerator() {
+  const char* forced = std::getenv("ORKESTR_ACCEL");
+  const std::string value = forced != nullptr ? forced : "";
+  if (value.empty() || value == "kvm" || value == "tcg") return value;
+  return Error(ErrorCode::invalid_argument,
+               fmt::format("ORKESTR_ACCEL is '{}'; allowed are kvm, tcg, or unset", value));
+}
+
+wire::StartRequest start_request(const base::Places& places, const CapacitySettings& settings) {
+  constexpr std::uint64_t kDefaultSnapshotCacheMb = 8192;
+  wire::StartRequest request;
+  request.stamp_dir = places.state_dir + "/stamps";
+  request.uid_lock_file = places.state_dir + "/uids";
+  request.max_snapshots = static_cast<std::uint64_t>(settings.max_snapshots);
+  request.snapshot_cache_mb = kDefaultSnapshotCacheMb;
+  const char* snapshots = std::getenv("ORKESTR_SNAPSHOTS");
+  if (snapshots != nullptr && std::string_view(snapshots) == "off") return request;
+  request.cache_dir = places.cache_dir;
+  request.cache_search = places.cache_search;
+  return request;
+}
+
+Result<Prepared> prepare_sandbox(const CreateOptions& options) {
+  Prepared p;
+  ORKESTR_TRY(p.places, base::find_places());
+  ORKESTR_TRY(p.libexec, find_libexec());
+  ORKESTR_TRY(const auto accelerator, forced_accelerator());
+  ORKESTR_TRY(const auto files, image::open_template(p.places.cache_search, options.template_name,
+                                                     p.libexec + "/orkestr-agent", p.places.cache_dir));
+  ORKESTR_TRY(const auto sandboxes_dir, registry::prepare_state_directory(p.places.state_dir));
+  ORKESTR_TRY(p.settings, read_capacity_settings());
+  p.request = start_request(p.places, p.settings);
+  p.request.sandboxes_dir = sandboxes_dir;
+  p.request.accelerator = accelerator;
+  ORKESTR_CHECK(image::verify_template(files, p.request.stamp_dir));
+  p.record = new_record(options, files);
+  p.request.record = p.record.to_json();
+  p.request.kernel = files.kernel;
+  p.request.initrd = files.initrd;
+  p.request.base_image = files.base_image;
+  p.request.scratch_image = files.scratch_image;
+  p.request.scratch_overlay = files.scratch_overlay;
+  p.request.env.assign(options.env.begin(), options.env.end());
+  return p;
+}
+
+}  // namespace orkestr::local

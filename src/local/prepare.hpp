@@ -1,0 +1,33 @@
+// From options to what a supervisor is told: the environment, the templates and the state directory, read in the
+// caller's thread.
+#pragma once
+
+#include <string>
+
+#include "base/places.hpp"
+#include "local/capacity.hpp"
+#include "orkestr/error.hpp"
+#include "orkestr/options.hpp"
+#include "registry/record.hpp"
+#include "wire/message.hpp"
+
+namespace orkestr::local {
+
+// ORKESTR_ACCEL: "", "kvm" or "tcg"; invalid_argument for anything else.
+Result<std::string> forced_accelerator();
+
+// What a supervisor is told about where things are, whatever it is started for.
+wire::StartRequest start_request(const base::Places& places, const CapacitySettings& settings);
+
+// Everything for a new sandbox but the decision to start one.
+struct Prepared {
+  base::Places places;
+  std::string libexec;
+  CapacitySettings settings;
+  registry::Record record;     // "starting", under a new id
+  wire::StartRequest request;  // with that record
+};
+// Opens the template and verifies it. template_not_found, template_build_failed, invalid_argument.
+Result<Prepared> prepare_sandbox(const CreateOptions& options);
+
+}  // namespace orkestr::local
