@@ -257,7 +257,7 @@ std::unique_ptr<CLI::App> make_command_line(Invocation& invocation) {
   app->require_subcommand(1);
   app->set_version_flag("--version", ORKESTR_VERSION);
   // Taken out of the words before they are parsed (main.cpp); here for the help.
-  app->add_flag("--remote", "before the command: sandboxes of a service; the key is ORKESTR_API_KEY");
+  app->add_flag("--remote")->description("before the command: sandboxes of a service; the key is ORKESTR_API_KEY");
   app->add_option("--base-url", "before the command: the service, instead of ORKESTR_BASE_URL; implies --remote")
       ->type_name("URL");
   app->footer(

@@ -111,7 +111,7 @@ class BatchWriter : public std::enable_shared_from_this<BatchWriter> {
 
 CancelFunction LocalSession::write_batch(std::vector<BatchFile> files, Completion<std::vector<BatchWriteResult>> done) {
   // (Core keeps the session as long as `done`.)
-  auto open = [this](std::string path, int mode) { return write_file(std::move(path), mode); };
+  auto open = [this](std::string path, int mode) { return write_file(std::move(path), mode, {}); };
   auto writer = std::make_shared<BatchWriter>(std::move(files), std::move(open), std::move(done));
   writer->start();
   return [weak = std::weak_ptr<BatchWriter>(writer)] {
