@@ -92,6 +92,10 @@ void add_running(CLI::App& app, Invocation& invocation) {
   add_machine(create_app, *machine);
   add_repeated(create_app, "-e,--env", command->env, "a variable for all of its commands; may be repeated");
   create_app->add_option("--timeout", *life_s, "seconds it lives, 10 to 86400")->capture_default_str();
+  create_app->add_option("--on-timeout", machine->on_timeout, "then: kill, or pause")->capture_default_str();
+  create_app->add_flag("--auto-resume", machine->auto_resume, "what is asked of it while it is paused resumes it");
+  create_app->add_option("--paused-ttl", machine->paused_ttl_s,
+                         "seconds it is kept when paused; for ever unless given");
   create_app->callback([=, &invocation] { invocation.code = create(*machine, command->env, *life_s); });
 
   CLI::App* exec_app = add(app, "exec", "run a command in a sandbox; Ctrl-C ends the command, not the sandbox",

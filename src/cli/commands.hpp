@@ -29,10 +29,15 @@ struct TemplateCommand {
   std::string name;         // may be empty with a recipe
   std::string recipe_file;  // empty: the built-in recipe
   bool force = false;
+  // prepare: the machine whose snapshot is made
+  std::string size = "small";
+  std::optional<double> cpu;
+  std::optional<int> memory_mb;
+  std::optional<int> disk_mb;
 };
 // `orkestr template build NAME [--force]`, `orkestr template build --recipe FILE`
 int template_build(const TemplateCommand& command);
-// `orkestr template prepare NAME`
+// `orkestr template prepare NAME [--size SIZE] [--cpu N] [--memory-mb N] [--disk-mb N]`
 int template_prepare(const TemplateCommand& command);
 // `orkestr template list [--json]`
 int template_list(bool as_json);
@@ -50,6 +55,10 @@ struct MachineOptions {
   std::optional<int> disk_mb;
   std::string network = "off";
   std::vector<std::string> metadata;
+  // create
+  std::string on_timeout = "kill";
+  bool auto_resume = false;
+  std::optional<long> paused_ttl_s;
 };
 // The command that `run`, `exec` and `shell` start.
 struct CommandOptions {

@@ -116,10 +116,14 @@ void add_template_commands(CLI::App& app, Invocation& invocation) {
     invocation.code = template_build(*command);
   });
 
-  CLI::App* prepare =
-      add(templates, "prepare", "make ready what a first sandbox of it needs: build it if need be, verify its files",
-          "sudo orkestr template prepare node-22");
+  CLI::App* prepare = add(templates, "prepare",
+                          "make ready what a first sandbox of it needs: build it, verify its files, make its snapshot",
+                          "sudo orkestr template prepare node-22");
   prepare->add_option("name", command->name, kName)->required();
+  prepare->add_option("--size", command->size, "whose snapshot is made: small, medium or large")->capture_default_str();
+  prepare->add_option("--cpu", command->cpu, "CPUs, 0.25 to 16, instead of the size's");
+  prepare->add_option("--memory-mb", command->memory_mb, "memory in MiB, 256 to 65536, instead of the size's");
+  prepare->add_option("--disk-mb", command->disk_mb, "disk in MiB, 8192 to 131072");
   prepare->callback([=, &invocation] { invocation.code = template_prepare(*command); });
 
   CLI::App* inspect =

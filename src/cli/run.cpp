@@ -43,6 +43,9 @@ Result<CreateOptions> create_options(const MachineOptions& machine) {
   options.memory_mb = machine.memory_mb;
   options.disk_mb = machine.disk_mb;
   ORKESTR_TRY(options.metadata, parse_pairs("--metadata", machine.metadata));
+  ORKESTR_TRY(options.on_timeout, parse_on_timeout(machine.on_timeout));
+  options.auto_resume = machine.auto_resume;
+  if (machine.paused_ttl_s) options.paused_ttl = std::chrono::seconds(*machine.paused_ttl_s);
   return options;
 }
 

@@ -31,6 +31,12 @@ template <class Function>
 Result<TemplateInfo> with_progress(const TemplateCommand& command, Function function) {
   TemplateBuildOptions options;
   options.force = command.force;
+  auto size = parse_size(command.size);
+  if (!size) return size.error();
+  options.size = *size;
+  options.cpu = command.cpu;
+  options.memory_mb = command.memory_mb;
+  options.disk_mb = command.disk_mb;
   if (!command.recipe_file.empty()) {
     auto text = base::read_file(command.recipe_file, kMaxRecipeBytes);
     if (!text) return text.error();

@@ -3,6 +3,7 @@
 #include "base/try.hpp"
 #include "core/handles.hpp"
 #include "core/submit.hpp"
+#include "core/validate.hpp"
 
 namespace orkestr {
 namespace {
@@ -35,6 +36,7 @@ Result<TemplateInfo> Template::build(std::string_view name, TemplateBuildOptions
 Result<TemplateInfo> Template::prepare(std::string_view name, TemplateBuildOptions options,
                                        std::optional<Client> client) {
   ORKESTR_TRY(const auto impl, core::client_of(client));
+  ORKESTR_CHECK(core::check_prepare(options));
   return impl->backend().prepare_template(std::string(name), options, {});
 }
 
@@ -45,6 +47,7 @@ Operation<TemplateInfo> Template::build_async(std::string_view name, TemplateBui
 
 Operation<TemplateInfo> Template::prepare_async(std::string_view name, TemplateBuildOptions options,
                                                 std::optional<Client> client) {
+  if (auto good = core::check_prepare(options); !good) return core::completed<TemplateInfo>(good.error());
   return start(&Backend::prepare_template, name, std::move(options), client);
 }
 

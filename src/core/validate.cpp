@@ -255,6 +255,14 @@ Result<void> check_snapshot_id(std::string_view id) {
   return Error(ErrorCode::not_found, fmt::format("snapshot {}: no snapshot has such an id", shown(id)));
 }
 
+Result<void> check_prepare(const TemplateBuildOptions& options) {
+  CreateOptions machine;
+  machine.cpu = options.cpu;
+  machine.memory_mb = options.memory_mb;
+  machine.disk_mb = options.disk_mb;
+  return check_machine(machine);
+}
+
 Result<void> check_resume(const ResumeOptions& options) {
   return check_retries(options.max_retries, options.retry_max);
 }

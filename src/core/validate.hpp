@@ -30,6 +30,8 @@ Result<void> check_list(const ListOptions& options);
 Result<void> check_sandbox_id(std::string_view id);
 Result<void> check_command_id(std::string_view id);
 Result<void> check_snapshot_id(std::string_view id);
+// The machine that Template::prepare() makes a snapshot of.
+Result<void> check_prepare(const TemplateBuildOptions& options);
 Result<void> check_resume(const ResumeOptions& options);
 // Of a sandbox; of following a command's output.
 Result<void> check_timeout(std::chrono::seconds timeout);

@@ -12,6 +12,8 @@
 #include "image/builder.hpp"
 #include "image/store.hpp"
 #include "local/local_backend.hpp"
+#include "local/make_snapshot.hpp"
+#include "local/prepare.hpp"
 #include "local/supervisor_path.hpp"
 
 namespace orkestr::local {
@@ -108,7 +110,16 @@ Result<TemplateInfo> LocalBackend::prepare_template(const std::string& name, con
     files = open(recipe.name);
   }
   if (!files) return files.error();
-  ORKESTR_CHECK(image::verify_template(*files, places.state_dir + "/stamps"));
+  CreateOptions create;
+  create.template_name = files->name;
+  create.size = options.size;
+  create.cpu = options.cpu;
+  create.memory_mb = options.memory_mb;
+  create.disk_mb = options.disk_mb;
+  ORKESTR_TRY(auto prepared, prepare_sandbox(create));  // verifies the template
+  if (!prepared.request.cache_dir.empty()) {
+    ORKESTR_CHECK(make_snapshot(loop_, shared_->ledger, std::move(prepared), options.on_progress, stop));
+  }
   ORKESTR_TRY(const auto info, image::inspect_template(places.cache_search, files->name));
   return to_public(info);
 }

@@ -262,7 +262,13 @@ class templates:
     ) -> TemplateRecord: ...
     @staticmethod
     def prepare(
-        name: bytes, force: bool, recipe: bytes, on_progress: Callable[[dict[str, Any]], None], client: Client | None
+        name: bytes,
+        size: bytes,
+        cpu: float | None,
+        memory_mb: int | None,
+        disk_mb: int | None,
+        on_progress: Callable[[dict[str, Any]], None],
+        client: Client | None,
     ) -> TemplateRecord: ...
     @staticmethod
     def inspect(name: bytes, client: Client | None) -> TemplateRecord: ...

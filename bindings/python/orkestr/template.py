@@ -200,32 +200,42 @@ class Template:
         Raises: :class:`TemplateNotFound` with the nearest names, :class:`TemplateBuildError` with the step and its
         output, :class:`InvalidArgument` for a recipe that is wrong.
         """
-        return Template._run(_core.templates.build, name, force, recipe, on_progress, client)
+        arguments = (check.text("name", name), check.flag("force", force), _recipe_text(recipe))
+        with Reporter(on_progress) as reporter:
+            return TemplateInfo._from_native(_core.templates.build(*arguments, reporter, choose(client, None)))
 
     @staticmethod
     def prepare(
         name: str,
         *,
+        size: str = "small",
+        cpu: float | None = None,
+        memory_mb: int | None = None,
+        disk_mb: int | None = None,
         on_progress: OnProgress | None = None,
         client: OrkestrClient | None = None,
     ) -> TemplateInfo:
-        """Makes everything ready that a first ``create`` would otherwise do: builds the template if it is missing and
-        compares its files with their checksums. Arguments and errors are those of :meth:`build`."""
-        return Template._run(_core.templates.prepare, name, False, None, on_progress, client)
+        """Makes everything ready that a first ``create`` would otherwise do: builds the template if it is missing,
+        compares its files with their checksums, and makes the snapshot that every ``create`` of this size is a copy of.
 
-    @staticmethod
-    def _run(
-        function: Callable[..., Any],
-        name: str,
-        force: bool,
-        recipe: str | os.PathLike[str] | None,
-        on_progress: OnProgress | None,
-        client: OrkestrClient | None,
-    ) -> TemplateInfo:
-        name_text, forced, recipe_text = check.text("name", name), check.flag("force", force), _recipe_text(recipe)
+        Args:
+            name: of a template.
+            size, cpu, memory_mb, disk_mb: the machine, as for :meth:`Sandbox.create`.
+            on_progress: called in this thread with a :class:`TemplateProgress`; None shows a bar where stderr is a
+                terminal.
+            client: of the local backend.
+
+        Raises: as :meth:`build`, and :class:`VmError` when the machine does not start.
+        """
+        machine = (
+            check.text("size", size),
+            None if cpu is None else check.number("cpu", cpu),
+            None if memory_mb is None else check.integer("memory_mb", memory_mb),
+            None if disk_mb is None else check.integer("disk_mb", disk_mb),
+        )
         with Reporter(on_progress) as reporter:
             return TemplateInfo._from_native(
-                function(name_text, forced, recipe_text, reporter, choose(client, None))
+                _core.templates.prepare(check.text("name", name), *machine, reporter, choose(client, None))
             )
 
     @staticmethod

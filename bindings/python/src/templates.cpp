@@ -45,11 +45,8 @@ py::dict to_python(const TemplateInfo& info) {
 
 using Begin = Operation<TemplateInfo> (*)(std::string_view, TemplateBuildOptions, std::optional<Client>);
 
-py::dict build(Begin begin, const std::string& name, bool force, const std::string& recipe,
-               const py::object& on_progress, const std::optional<Client>& client) {
-  TemplateBuildOptions options;
-  options.force = force;
-  options.recipe = recipe;
+py::dict build(Begin begin, const std::string& name, TemplateBuildOptions options, const py::object& on_progress,
+               const std::optional<Client>& client) {
   auto relay = std::make_shared<ProgressRelay>();
   options.on_progress = ProgressRelay::callback(relay);
   auto operation = without_gil([&] { return begin(name, std::move(options), client); });
@@ -90,17 +87,29 @@ void ProgressRelay::deliver(const py::object& callable) {
 
 void bind_templates(py::module_& module) {
   py::module_ templates = module.def_submodule("templates");
-  const auto bind_build = [&templates](const char* name, Begin begin) {
-    templates.def(
-        name,
-        [begin](const std::string& template_name, bool force, const std::string& recipe, const py::object& on_progress,
-                const std::optional<Client>& client) {
-          return build(begin, template_name, force, recipe, on_progress, client);
-        },
-        py::arg("name"), py::arg("force"), py::arg("recipe"), py::arg("on_progress"), py::arg("client"));
-  };
-  bind_build("build", &Template::build_async);
-  bind_build("prepare", &Template::prepare_async);
+  templates.def(
+      "build",
+      [](const std::string& name, bool force, const std::string& recipe, const py::object& on_progress,
+         const std::optional<Client>& client) {
+        TemplateBuildOptions options;
+        options.force = force;
+        options.recipe = recipe;
+        return build(&Template::build_async, name, std::move(options), on_progress, client);
+      },
+      py::arg("name"), py::arg("force"), py::arg("recipe"), py::arg("on_progress"), py::arg("client"));
+  templates.def(
+      "prepare",
+      [](const std::string& name, const std::string& size, std::optional<double> cpu, std::optional<int> memory_mb,
+         std::optional<int> disk_mb, const py::object& on_progress, const std::optional<Client>& client) {
+        TemplateBuildOptions options;
+        options.size = take(parse_size(size));
+        options.cpu = cpu;
+        options.memory_mb = memory_mb;
+        options.disk_mb = disk_mb;
+        return build(&Template::prepare_async, name, std::move(options), on_progress, client);
+      },
+      py::arg("name"), py::arg("size"), py::arg("cpu"), py::arg("memory_mb"), py::arg("disk_mb"),
+      py::arg("on_progress"), py::arg("client"));
   templates.def(
       "list",
       [](const std::optional<Client>& client) {
