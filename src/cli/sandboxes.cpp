@@ -52,7 +52,7 @@ void print_table(const std::vector<SandboxInfo>& infos) {
              styled(Style::bold, fmt::format("{:31} {:18} {:11} {:>8} {:>8} {:>5} {:>8}  {:7} {}", "ID", "TEMPLATE",
                                              "STATUS", "AGE", "LEFT", "CPU", "MEMORY", "BACKEND", "METADATA")));
   for (const auto& info : infos) {
-    const std::string left = has_ended(info) ? "-" : span_text(info.expires_at - now);
+    const std::string left = has_ended(info) || info.status == Status::paused ? "-" : span_text(info.expires_at - now);
     fmt::print("{:31} {:18} {} {:>8} {:>8} {:>5} {:>5} MB  {:7} {}\n", info.id, info.template_name,
                styled(style_of(info.status), fmt::format("{:11}", to_string(info.status))),
                span_text(now - info.created_at), left, info.cpu, info.memory_mb, info.backend, metadata_text(info));
