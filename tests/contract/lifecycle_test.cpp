@@ -114,8 +114,6 @@ TEST_CASE("what is not there yet says so") {
     options.network = network;
     must_fail(Sandbox::create(options, client()), ErrorCode::not_supported);
   }
-  must_fail(shared_sandbox().pause(), ErrorCode::not_supported);
-  must_fail(Sandbox::resume(shared_sandbox().id(), {}, client()), ErrorCode::not_supported);
 }
 
 TEST_CASE("create and get: refused arguments") {
