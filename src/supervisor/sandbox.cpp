@@ -233,10 +233,14 @@ awaitable<void> Sandbox::explain_guest_loss(Error why, Connection::End how) {
   if (!ending_) end("failed", with_console(why.message(), vm_->console_tail()));
 }
 
+std::int64_t Sandbox::alive_ms() const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - born_).count();
+}
+
 std::optional<Metrics::Facts> Sandbox::facts() const {
   if (!running_ || !vm_) return std::nullopt;
   const std::int64_t not_its_own = membership_ ? membership_->cpu_ms : 0;
-  return Metrics::Facts{vm_->cpu_time_ms() - not_its_own, base::wall_clock_ms() - record_.created_at_ms, record_.cpu,
+  return Metrics::Facts{record_.cpu_ms + vm_->cpu_time_ms() - not_its_own, record_.alive_ms + alive_ms(), record_.cpu,
                         record_.memory_mb};
 }
 
@@ -312,7 +316,9 @@ awaitable<void> Sandbox::finish() {
   if (vm_) {
     const auto reaped = co_await vm_->quit(base::Deadline::after(std::chrono::seconds(0)));
     if (!reaped) ending_->reason += "; " + reaped.error().message();
+    record_.cpu_ms += vm_->cpu_time_ms();
   }
+  record_.alive_ms += alive_ms();
   const bool failed = ending_->status == "failed";
   const bool paused = ending_->status == "paused";
   record_.status = ending_->status;
