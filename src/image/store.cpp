@@ -129,12 +129,13 @@ Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string
 
 // ---- verification
 
-// What of a file's metadata changes when its content does.
+// What of a file's metadata changes when its content does. Not the time of its inode's change: that is also the time
+// when a paused sandbox last made a link to it, or took one away.
 Result<std::string> fingerprint(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return base::errno_error("look at " + path, errno);
-  return fmt::format("{} {}:{} {} {}.{} {}.{}\n", path, info.st_dev, info.st_ino, info.st_size, info.st_ctim.tv_sec,
-                     info.st_ctim.tv_nsec, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+  return fmt::format("{} {}:{} {} {}.{}\n", path, info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec);
 }
 
 struct Verified {

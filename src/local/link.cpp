@@ -113,16 +113,21 @@ bool Link::resume_for(const std::shared_ptr<Call>& call) {
   return true;
 }
 
+// Also while the supervisor of one that was paused has not quite gone, or that of one being resumed is not ready.
+std::optional<Error> Link::paused_error() const {
+  const auto entry = registry::inspect(sandboxes_dir_, id_);
+  if (!entry || (entry->record.status != "paused" && entry->record.status != "resuming")) return std::nullopt;
+  return Error(ErrorCode::not_ready,
+               fmt::format("sandbox {} is {}; resume it first, or create sandboxes with auto_resume", id_,
+                           entry->record.status));
+}
+
 // The supervisor is not there: the record knows better than errno what became of the sandbox.
 Error Link::explain_refusal(const Error& reason) const {
+  if (auto paused = paused_error()) return std::move(*paused);
   if (held()) return reason;
   auto entry = registry::inspect(sandboxes_dir_, id_);
   if (!entry) return entry.error();
-  if (entry->record.status == "paused" || entry->record.status == "resuming") {
-    return Error(ErrorCode::not_ready,
-                 fmt::format("sandbox {} is {}; resume it first, or create sandboxes with auto_resume", id_,
-                             entry->record.status));
-  }
   if (!entry->record.ended()) return reason;
   return Error(ErrorCode::not_ready,
                fmt::format("sandbox {} has ended ({}); create another one", id_, why_it_ended(entry->record)));
@@ -149,7 +154,9 @@ void Link::explain(const Error& reason, const std::vector<std::shared_ptr<Call>>
               fmt::format("the connection to sandbox {} was lost ({}); the sandbox lives on: look at what "
                           "the operation did, then repeat it",
                           id_, reason.message()));
-  if (!held()) {
+  if (auto paused = paused_error()) {
+    error = std::move(*paused);
+  } else if (!held()) {
     auto entry = registry::inspect(sandboxes_dir_, id_);
     if (!entry) {
       error = entry.error();
@@ -184,6 +191,22 @@ void Link::await_death(base::Deadline deadline, Then then) {
   loop_.reactor().add_timer(kPollDeath, [self = shared_from_this(), deadline, then = std::move(then)]() mutable {
     self->await_death(deadline, std::move(then));
   });
+}
+
+void Link::await_paused(std::function<void()> then) {
+  auto waiting = std::make_shared<AwaitingPause>();
+  waiting->deadline = base::Deadline::after(patience_.death);
+  waiting->then = std::move(then);
+  std::erase_if(awaiting_pause_, [](const auto& weak) { return weak.expired(); });
+  awaiting_pause_.push_back(waiting);
+  await_paused(waiting);
+}
+
+void Link::await_paused(const std::shared_ptr<AwaitingPause>& waiting) {
+  if (!waiting->then) return;  // shut down meanwhile
+  const bool here = held() || explaining_ || (connection_ && !connection_->closed());
+  if (!here || waiting->deadline.expired()) return std::exchange(waiting->then, nullptr)();
+  loop_.reactor().add_timer(kPollDeath, [self = shared_from_this(), waiting] { self->await_paused(waiting); });
 }
 
 void Link::terminate(Completion<registry::Record> done) {
@@ -278,6 +301,9 @@ void Link::shut_down(const Error& reason) {
   lock_.reset();
   for (auto& weak : std::exchange(terminating_, {})) {
     if (auto work = weak.lock(); work && work->done) std::exchange(work->done, nullptr)(reason);
+  }
+  for (auto& weak : std::exchange(awaiting_pause_, {})) {
+    if (auto waiting = weak.lock(); waiting && waiting->then) std::exchange(waiting->then, nullptr)();
   }
   for (const auto& call : calls) call->fail(reason.with_context(call->request().what));
 }

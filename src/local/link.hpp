@@ -47,6 +47,9 @@ class Link : public std::enable_shared_from_this<Link> {
   void submit(std::shared_ptr<Call> call);
   // See Session::terminate.
   void terminate(Completion<registry::Record> done);
+  // Once it has answered that it is paused: `then` when its processes are gone, and this connection has ended with all
+  // that was on it.
+  void await_paused(std::function<void()> then);
   // Everything that waits ends with `reason`; the connection is closed.
   void shut_down(const Error& reason);
 
@@ -54,6 +57,10 @@ class Link : public std::enable_shared_from_this<Link> {
   struct Terminating {
     base::Deadline answer = base::Deadline::never();
     Completion<registry::Record> done;
+  };
+  struct AwaitingPause {
+    base::Deadline deadline = base::Deadline::never();
+    std::function<void()> then;
   };
   using Then = std::function<void(bool nobody_left)>;
 
@@ -70,6 +77,8 @@ class Link : public std::enable_shared_from_this<Link> {
   // Looks at the lock file every few milliseconds until no process of the sandbox holds it, or the deadline.
   void await_death(base::Deadline deadline, Then then);
   bool held() const;
+  void await_paused(const std::shared_ptr<AwaitingPause>& waiting);
+  std::optional<Error> paused_error() const;
 
   void ask_to_end(const std::shared_ptr<Terminating>& work);
   void asked_to_end(const std::shared_ptr<Terminating>& work, const std::optional<Error>& refused);
@@ -92,6 +101,7 @@ class Link : public std::enable_shared_from_this<Link> {
   std::vector<std::shared_ptr<Call>> waiting_;  // submitted meanwhile
   std::vector<std::shared_ptr<Call>> orphans_;  // had no answer when it was lost
   std::vector<std::weak_ptr<Terminating>> terminating_;
+  std::vector<std::weak_ptr<AwaitingPause>> awaiting_pause_;
 };
 
 // What a final record says, for a person: "terminated", "timeout", …

@@ -192,6 +192,10 @@ Result<OwnedDirectory> OwnedDirectory::adopt(const std::string& sandboxes_dir, c
   while (true) {
     if (!ours) {
       ORKESTR_TRY(ours, base::try_lock_byte(owned.transition_.get(), kTransitionByte, base::LockKind::write));
+      if (ours) {
+        // Nobody takes it who does not hold the one before.
+        ORKESTR_TRY(ours, base::try_lock_byte(owned.transition_.get(), kResumeByte, base::LockKind::write));
+      }
     }
     if (ours) {
       auto manifest = read_pause_manifest(owned.dir_.get(), id);

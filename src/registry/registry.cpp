@@ -138,19 +138,21 @@ Result<Entry> examine(int dir_fd, const std::string& id, base::Deadline deadline
     ORKESTR_TRY(const Holder holder, find_holder(lock->get()));
     if (holder == Holder::supervisor) {
       ORKESTR_TRY(Record record, read_record(dir_fd, id));
-      // A transition leaves its word to the lock: what is on disk is true before and after it.
+      // A transition leaves its word to the locks: what is on disk is true before and after it.
+      ORKESTR_TRY(const bool resume, base::is_byte_locked(lock->get(), kResumeByte));
       ORKESTR_TRY(const bool transition, base::is_byte_locked(lock->get(), kTransitionByte));
-      if (transition && record.status == "running") {
+      if (resume) {
+        record.status = "resuming";
+      } else if (transition && record.status == "running") {
         const auto manifest = read_pause_manifest(dir_fd, id);
         record.status = manifest ? "paused" : "pausing";
       }
-      if (transition && record.status == "paused") record.status = "resuming";
       return Entry{std::move(record), true};
     }
     if (holder == Holder::nobody) {
       if (auto paused = paused_record(dir_fd, id); paused && !is_expired(*paused)) {
-        ORKESTR_TRY(const bool transition, base::is_byte_locked(lock->get(), kTransitionByte));
-        if (transition) paused->status = "resuming";
+        ORKESTR_TRY(const bool resume, base::is_byte_locked(lock->get(), kResumeByte));
+        if (resume) paused->status = "resuming";
         return Entry{std::move(*paused), false};
       }
       auto reaped = try_reap(dir_fd, lock->get(), id);

@@ -5,6 +5,7 @@
 //       lock          open-file-description locks by byte: 0 the supervisor lives,
 //                     1 QEMU lives (read lock it inherits),
 //                     2 a transition is under way (create, pause, resume, reap)
+//                     3 it is a resume
 //       record.json   Record, replaced atomically
 //       events.jsonl  the activity log, one JSON object a line, append only
 //       s             the supervisor's socket
@@ -31,6 +32,7 @@ namespace orkestr::registry {
 inline constexpr std::int64_t kSupervisorByte = 0;
 inline constexpr std::int64_t kQemuByte = 1;
 inline constexpr std::int64_t kTransitionByte = 2;
+inline constexpr std::int64_t kResumeByte = 3;
 inline constexpr const char* kLockFile = "lock";
 inline constexpr const char* kRecordFile = "record.json";
 inline constexpr const char* kEventsFile = "events.jsonl";

@@ -163,16 +163,13 @@ awaitable<void> Sandbox::pause() {
 }
 
 awaitable<void> Sandbox::pause_at_timeout() {
-  Error last(ErrorCode::internal, "");
-  for (int attempt = 0; attempt < kAttempts && !ending_; ++attempt) {
-    if (!pausing_) co_await pause();
-    if (ending_) co_return;
-    // Time that is over by now is given, so that the kernel's own timer does not end it meanwhile.
-    if (auto set = restart_clock(kNextAttempt.count()); !set) log_info(set.error().message());
-    asio::steady_timer wait(io_, kNextAttempt);
-    co_await wait.async_wait(kQuietly);
+  if (!pausing_) co_await pause();
+  if (ending_) co_return;
+  if (++failed_pauses_ >= kAttempts) {
+    co_return end("failed", "its time was over and it could not be paused; its events say why");
   }
-  if (!ending_) end("failed", "its time was over and it could not be paused; its events say why");
+  // A little more time, which is not its life span: that is what a later resume gives it.
+  if (auto set = set_clock(kNextAttempt.count()); !set) log_info(set.error().message());
 }
 
 awaitable<Result<void>> Sandbox::save_pause() {
@@ -208,7 +205,10 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   const auto ended = [&] { return Error(ErrorCode::not_ready, fmt::format("sandbox {} was ended", record_.id)); };
   const auto within = base::Deadline::after(kQmpWithin);
   const auto path = [&](const char* name) { return draft + "/" + name; };
-  if (auto gone = base::remove_tree(draft); !gone) co_return gone;
+  const std::string final_name = directory_->path() + "/" + registry::kPauseDirectory;
+  for (const auto& rest : {draft, final_name}) {
+    if (auto gone = base::remove_tree(rest); !gone) co_return gone;
+  }
   if (auto made = base::make_directories(draft, 0700); !made) co_return made;
 
   registry::PauseManifest manifest;
@@ -220,11 +220,12 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
     if (!seen) co_return seen.error();
     manifest.shared[kSharedNames[i]] = *seen;
   }
-  if (auto linked = link_or_copy(vm_->disk_fd(), path(kDisk)); !linked) co_return linked;
   if (auto passed = failpoint("pause.links"); !passed) co_return passed;
 
   if (auto stopped = co_await vm_->stop(within); !stopped) co_return stopped;
   if (ending_) co_return ended();
+  // Only now: it is a copy once a pause has failed, because a file gets its first name only once.
+  if (auto linked = link_or_copy(vm_->disk_fd(), path(kDisk)); !linked) co_return linked;
   if (auto passed = failpoint("pause.stopped"); !passed) co_return passed;
   {
     auto devices = base::open_at(AT_FDCWD, path(kDevices), O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -273,7 +274,6 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   if (!done) co_return done;
   if (auto synced = sync_path(draft, O_RDONLY | O_DIRECTORY); !synced) co_return synced;
   if (auto passed = failpoint("pause.manifest"); !passed) co_return passed;
-  const std::string final_name = directory_->path() + "/" + registry::kPauseDirectory;
   if (::rename(draft.c_str(), final_name.c_str()) != 0) {
     co_return base::errno_error(fmt::format("rename {} to {}", draft, final_name), errno);
   }

@@ -194,7 +194,7 @@ void Sandbox::answer_record(Request to) {
 }
 
 void Sandbox::on_client_gone(ClientId client) {
-  if (client == creator_ && !acknowledged_) end("terminated", "its creator died before it had the sandbox");
+  if (client == creator_ && !acknowledged_) give_up("its creator died before it had the sandbox");
 }
 
 // --- running
@@ -221,7 +221,7 @@ awaitable<void> Sandbox::watch_vm() {
 
 awaitable<void> Sandbox::watch_signals() {
   auto [ec, signal] = co_await signals_.async_wait(kQuietly);
-  if (!ec) end("terminated", fmt::format("its supervisor was ended by signal {}", signal));
+  if (!ec) give_up(fmt::format("its supervisor was ended by signal {}", signal));
 }
 
 // As boot_loss().
@@ -304,6 +304,12 @@ void Sandbox::end(std::string status, std::string reason) {
   if (last_resort_) last_resort_->arm(base::boot_clock_ms() + kLastResortMs);
   wake();
   spawn(finish());
+}
+
+// An end that nobody asked for. A paused sandbox whose resume comes to nothing is as paused as before.
+void Sandbox::give_up(std::string reason) {
+  const bool still_paused = request_.purpose == "resume" && !running_;
+  end(still_paused ? "paused" : "terminated", std::move(reason));
 }
 
 awaitable<void> Sandbox::finish() {

@@ -92,6 +92,7 @@ class Sandbox {
   boost::asio::awaitable<Result<void>> give_identity(wire::EnvList env, bool same_machine);
   Result<void> announce();
   Result<void> restart_clock(std::int64_t seconds);
+  Result<void> set_clock(std::int64_t seconds);
   void progress(std::string stage, std::string text);
   boost::asio::awaitable<Error> boot_loss(std::string stage, std::string when);
   Error boot_error(std::string stage, std::string_view what) const;
@@ -133,6 +134,7 @@ class Sandbox {
 
   // Ending.
   void end(std::string status, std::string reason);
+  void give_up(std::string reason);
   boost::asio::awaitable<void> finish();
   void wake();
 
@@ -172,6 +174,7 @@ class Sandbox {
   bool over_ = false;
   std::vector<Request> terminators_;
   bool pausing_ = false;
+  int failed_pauses_ = 0;  // in a row, at the end of its time
   std::vector<Request> pausers_;
   struct Membership {
     base::UniqueFd slot;  // until the claim

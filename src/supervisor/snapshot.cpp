@@ -98,7 +98,7 @@ awaitable<Result<vm::SnapshotFiles>> Sandbox::make_snapshot(const std::string& k
   progress("snapshot", fmt::format("making the snapshot of template {} ({} vCPU, {} MB), once", record_.template_name,
                                    vcpus(), record_.memory_mb));
   const auto store = snapshot_store();
-  auto draft = store.begin();
+  auto draft = store.begin(key);
   if (!draft) co_return draft.error();
   vm::VmConfig config = vm_config();
   config.sandbox_id = "template";

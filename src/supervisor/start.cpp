@@ -293,6 +293,14 @@ awaitable<Result<void>> Sandbox::give_identity(wire::EnvList env, bool same_mach
 
 // The life span begins, or begins anew.
 Result<void> Sandbox::restart_clock(std::int64_t seconds) {
+  ORKESTR_CHECK(set_clock(seconds));
+  failed_pauses_ = 0;
+  record_.timeout_seconds = seconds;
+  record_.expires_at_ms = base::wall_clock_ms() + seconds * 1000;
+  return {};
+}
+
+Result<void> Sandbox::set_clock(std::int64_t seconds) {
   const std::int64_t deadline = base::boot_clock_ms() + seconds * 1000;
   if (deadline_.is_open()) {
     ORKESTR_CHECK(set_deadline_timer(deadline_.native_handle(), deadline));
@@ -302,8 +310,6 @@ Result<void> Sandbox::restart_clock(std::int64_t seconds) {
     spawn(watch_deadline());
   }
   if (last_resort_) last_resort_->arm(deadline + kLastResortMs);
-  record_.timeout_seconds = seconds;
-  record_.expires_at_ms = base::wall_clock_ms() + seconds * 1000;
   return {};
 }
 
@@ -315,8 +321,11 @@ Result<void> Sandbox::announce() {
   record_.create_ms = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - born_).count();
   ORKESTR_CHECK(directory_->write_record(record_));
   if (request_.purpose == "resume") {
-    // From here on it is the running one that counts, and it lives whether or not who resumed it does.
-    ORKESTR_CHECK(base::remove_tree(directory_->path() + "/" + registry::kPauseDirectory));
+    // From here on it is the running one that counts, and it lives whether or not who resumed it does. The manifest
+    // first: what is left of a pause without one is none.
+    const std::string pause = directory_->path() + "/" + registry::kPauseDirectory;
+    ORKESTR_CHECK(base::remove_tree(pause + "/" + registry::kPauseManifestFile));
+    if (auto removed = base::remove_tree(pause); !removed) log_info(removed.error().message());
     acknowledged_ = true;
   }
   ORKESTR_CHECK(directory_->end_transition());

@@ -22,9 +22,8 @@ namespace orkestr::vm {
 namespace {
 
 constexpr std::string_view kStaging = ".staging-";
+constexpr std::size_t kKeyLength = 64;
 constexpr const char* kManifest = "snapshot.json";
-// A maker holds its lock for as long as it works; beyond this its leftovers are nobody's.
-constexpr std::int64_t kAbandonedAfterMs = 10LL * 60 * 1000;
 
 struct Part {
   const char* name;
@@ -40,12 +39,12 @@ SnapshotFiles files_in(const std::string& directory) {
   return files;
 }
 
-// What changes when a file does.
+// What changes when a file does. Not the time of its inode's change: that is also the time of a paused sandbox's link.
 Result<std::string> fingerprint(const std::string& path) {
   struct stat s {};
   if (::stat(path.c_str(), &s) != 0) return base::errno_error("stat " + path, errno);
-  return fmt::format("{} {:x}:{} {} {}.{:09} {}.{:09}\n", path, s.st_dev, s.st_ino, s.st_size, s.st_mtim.tv_sec,
-                     s.st_mtim.tv_nsec, s.st_ctim.tv_sec, s.st_ctim.tv_nsec);
+  return fmt::format("{} {:x}:{} {} {}.{:09}\n", path, s.st_dev, s.st_ino, s.st_size, s.st_mtim.tv_sec,
+                     s.st_mtim.tv_nsec);
 }
 
 Result<std::string> stamp_of(const SnapshotFiles& files) {
@@ -79,7 +78,7 @@ std::uint64_t allocated_in(const std::string& directory) {
 }
 
 bool is_key(std::string_view name) {
-  return name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return name.size() == kKeyLength && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace
@@ -138,15 +137,23 @@ Result<std::optional<base::UniqueFd>> SnapshotStore::try_lock(const std::string&
   return std::optional<base::UniqueFd>(std::move(file));
 }
 
-Result<SnapshotDraft> SnapshotStore::begin() const {
-  const std::int64_t now = base::wall_clock_ms();
-  ORKESTR_TRY(const auto names, base::list_directory(home()));
-  for (const auto& name : names) {
-    struct stat s {};
-    if (!name.starts_with(kStaging) || ::lstat((home() + "/" + name).c_str(), &s) != 0) continue;
-    if (now - std::int64_t{s.st_mtim.tv_sec} * 1000 > kAbandonedAfterMs) (void)base::remove_tree(home() + "/" + name);
+// Whoever makes one holds its lock: what is being made and not locked, nobody makes.
+void SnapshotStore::remove_abandoned(const std::string& own_key) const {
+  const auto names = base::list_directory(home());
+  if (!names) return;
+  for (const auto& name : *names) {
+    if (!name.starts_with(kStaging)) continue;
+    const std::string key = name.substr(kStaging.size(), kKeyLength);
+    if (!is_key(key)) continue;
+    auto lock = key == own_key ? Result<std::optional<base::UniqueFd>>(std::nullopt) : try_lock(key);
+    if (key == own_key || (lock && *lock)) (void)base::remove_tree(home() + "/" + name);
   }
-  const std::string directory = fmt::format("{}/{}{}", home(), kStaging, base::make_ulid(now));
+}
+
+Result<SnapshotDraft> SnapshotStore::begin(const std::string& key) const {
+  remove_abandoned(key);
+  const std::string directory =
+      fmt::format("{}/{}{}-{}", home(), kStaging, key, base::make_ulid(base::wall_clock_ms()));
   ORKESTR_CHECK(base::make_directories(directory, 0755));
   // Whatever the umask: root's snapshots are for every user, as its templates are.
   for (const auto& path : {home(), directory}) {

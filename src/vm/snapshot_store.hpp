@@ -5,7 +5,7 @@
 //                        /devices        state of the devices
 //                        /layer.qcow2    what the guest had written to its disk, over the template's scratch image
 //                        /snapshot.json  which template it is of, and a checksum of each file
-//   <cache>/snapshots/.staging-ULID/     being made: becomes KEY by rename when it is complete
+//   <cache>/snapshots/.staging-KEY-ULID/ being made: becomes KEY by rename when it is complete
 //   <cache>/snapshots/lock               one byte a key, held by whoever makes that one
 //
 // All files are 0444 and never written again. Who uses one has it open, or linked: removing a snapshot disturbs nobody.
@@ -60,14 +60,15 @@ class SnapshotStore {
 
   // The right to make it; nothing while another process has it. Held until the descriptor is closed.
   Result<std::optional<base::UniqueFd>> try_lock(const std::string& key) const;
-  // For the holder of the lock, as publish(). Removes what killed makers left behind.
-  Result<SnapshotDraft> begin() const;
+  // For the holder of its lock, as publish(). Removes what killed makers left behind.
+  Result<SnapshotDraft> begin(const std::string& key) const;
   // Makes the draft durable and gives it its name; then collects what is beyond the size.
   Result<SnapshotFiles> publish(SnapshotDraft draft, const std::string& key, const SnapshotOf& of) const;
 
  private:
   std::string home() const { return own_cache_dir_ + "/snapshots"; }
   Result<void> verify(const SnapshotFiles& files, const std::string& key) const;
+  void remove_abandoned(const std::string& own_key) const;
   void collect(const std::string& keep) const;
 
   std::vector<std::string> cache_dirs_;

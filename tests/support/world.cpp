@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <random>
 
+#include "base/child.hpp"
 #include "base/file.hpp"
 #include "base/places.hpp"
 #include "support/processes.hpp"
@@ -16,25 +18,78 @@ namespace orkestr::testing {
 
 namespace fs = std::filesystem;
 
-World::World() {
-  auto places = base::find_places();
-  std::string cache = places.value().cache_dir;
-  std::string pattern = fs::temp_directory_path() / "orkestr-test-XXXXXX";
+namespace {
+
+// Not ourselves: a handle holds the lock file of its sandbox open.
+std::vector<Process> others_of(const std::string& sandbox_id) {
+  auto found = processes_of(sandbox_id);
+  std::erase_if(found, [](const Process& process) { return process.pid == getpid(); });
+  return found;
+}
+
+// Only what sandboxes of one template need.
+void copy_cache(const std::string& from, const std::string& to) {
+  fs::create_directories(to + "/templates");
+  for (const std::string& what : {std::string("templates/python-3.12-bare"), std::string("kernels")}) {
+    const auto made = base::run_child({.argv = {"cp", "-a", "--reflink=auto", "--sparse=always", from + "/" + what,
+                                                (fs::path(to) / what).parent_path().string() + "/"},
+                                       .env = {},
+                                       .cwd = "",
+                                       .fds = {}},
+                                      base::Deadline::after(std::chrono::minutes(5)));
+    if (!made || !made->status.success()) throw std::runtime_error("cp -a of " + what);
+  }
+}
+
+}  // namespace
+
+World::World(Cache cache, const std::string& below) {
+  const std::string real = base::find_places().value().cache_dir;
+  if (const char* before = getenv("ORKESTR_HOME")) home_before_ = before;
+  std::string pattern = (below.empty() ? fs::temp_directory_path() : fs::path(below)) / "orkestr-test-XXXXXX";
   if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
   home_ = pattern;
-  fs::create_directory_symlink(cache, home_ + "/cache");
+  if (cache == Cache::shared) {
+    fs::create_directory_symlink(real, cache_dir());
+  } else {
+    fs::create_directory(cache_dir());
+    for (const auto& entry : fs::directory_iterator(real)) {
+      const std::string name = entry.path().filename();
+      const bool copied = cache == Cache::copy && (name == "templates" || name == "kernels");
+      if (name != "snapshots" && !copied) fs::create_symlink(entry.path(), cache_dir() + "/" + name);
+    }
+    if (cache == Cache::copy) copy_cache(real, cache_dir());
+  }
   setenv("ORKESTR_HOME", home_.c_str(), 1);
 }
 
 World::~World() {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(sandboxes_dir(), ignored)) {
-    for (const Process& process : processes_of(entry.path().filename())) kill(process.pid, SIGKILL);
+    for (const Process& process : others_of(entry.path().filename())) kill(process.pid, SIGKILL);
   }
   for (const auto& entry : fs::directory_iterator(pool_dir(), ignored)) {
     for (const Process& process : processes_of(entry.path().filename())) kill(process.pid, SIGKILL);
   }
   fs::remove_all(home_, ignored);
+  if (home_before_.empty()) {
+    unsetenv("ORKESTR_HOME");
+  } else {
+    setenv("ORKESTR_HOME", home_before_.c_str(), 1);
+  }
+}
+
+ScopedVariable::ScopedVariable(const char* name, const std::string& value) : name_(name) {
+  if (const char* before = getenv(name)) before_ = before;
+  setenv(name, value.c_str(), 1);
+}
+
+ScopedVariable::~ScopedVariable() {
+  if (before_) {
+    setenv(name_, before_->c_str(), 1);
+  } else {
+    unsetenv(name_);
+  }
 }
 
 std::vector<std::string> World::files_of(const std::string& sandbox_id) const {
@@ -47,7 +102,7 @@ std::vector<std::string> World::leftovers() const {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(sandboxes_dir(), ignored)) {
     std::string id = entry.path().filename();
-    for (const Process& process : processes_of(id))
+    for (const Process& process : others_of(id))
       bad.push_back(fmt::format("{}: process {} ({})", id, process.pid, process.command));
     for (const std::string& name : files_of(id)) {
       if (name != "record.json" && name != "events.jsonl") bad.push_back(id + "/" + name);
