@@ -6,7 +6,15 @@
 //   auto logs = server.logs().value();
 //
 // Output is what the command wrote to standard output and standard error, in the order it came. The newest 4 MiB of a
-// command are kept locally; `start_offset` of what logs() gives tells where they begin when more was written.
+// command are kept locally (of all commands of a sandbox 64 MiB; the oldest ended ones lose theirs first);
+// `start_offset` of what logs() gives tells where they begin when more was written. 256 commands are kept, the oldest
+// that have ended go first; while so many run, another one is refused (rate_limited).
+//
+// What a command leaves running in its own background (`server &`) is not waited for, and its further output is lost;
+// kill() ends it too.
+//
+// A command that was running in exec() or a stream of its when its sandbox was paused is among them after resume. Its log
+// begins with what the sandbox had not handed over by then, at the offset that has in all its output; its timeout stays.
 //
 // Thread safety: a BackgroundCommand is a handle, as cheap to copy as a pointer; all members from any thread.
 #pragma once
@@ -32,7 +40,7 @@ ORKESTR_API Result<CommandStatus> parse_command_status(std::string_view text);
 
 struct CommandInfo {
   std::string id;       // "cmd_…"
-  std::string command;  // the shell line
+  std::string command;  // the shell line; of a long one the first 8 KiB
   std::optional<std::int64_t> pid;
   CommandStatus status = CommandStatus::running;  // killed: ended without an exit code
   std::optional<int> exit_code;
@@ -47,7 +55,9 @@ struct CommandLogs {
   std::uint64_t next_offset() const { return start_offset + content.size(); }
 };
 
-// Output of a background command as it comes, pulled. Dropping it leaves the command alone.
+// Output of a background command as it comes, pulled. Dropping it leaves the command alone. A command that writes faster
+// than this is read waits for it, as long as it is read at all; one that is not read for 5 s is waited for no longer,
+// and when it comes back too late next() answers rate_limited and says from which offset there is more.
 class ORKESTR_API LogStream {
  public:
   struct Impl;

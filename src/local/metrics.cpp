@@ -26,7 +26,10 @@ Metrics base_of(const registry::Record& record) {
 
 Metrics without_machine(const registry::Record& record) {
   Metrics metrics = base_of(record);
-  const std::int64_t lived = record.ended_at_ms - record.created_at_ms;
+  metrics.lifetime_cpu_seconds = static_cast<double>(std::max<std::int64_t>(0, record.cpu_ms)) / 1000;
+  // (A supervisor that was killed has not said how long it had lived.)
+  const std::int64_t lived =
+      std::max(record.alive_ms, record.alive_ms == 0 ? record.ended_at_ms - record.created_at_ms : 0);
   metrics.lifetime_gb_seconds = static_cast<double>(record.memory_mb) / kMibPerGb *
                                 seconds_of(static_cast<std::uint64_t>(std::max<std::int64_t>(0, lived)));
   return metrics;

@@ -51,6 +51,8 @@ std::string Record::to_json() const {
   out.field("isolation", isolation);
   out.field("jail", jail);
   out.field("create_ms", create_ms);
+  out.field("cpu_ms", cpu_ms);
+  out.field("alive_ms", alive_ms);
   out.field("started_from", started_from);
   out.field("version", version);
   out.end_object();
@@ -99,6 +101,8 @@ Result<Record> Record::from_json(std::string_view json) {
   r.isolation = in.string_or("isolation", "");
   r.jail = in.string_or("jail", "");
   r.create_ms = in.integer_or("create_ms", 0);
+  r.cpu_ms = in.integer_or("cpu_ms", 0);
+  r.alive_ms = in.integer_or("alive_ms", 0);
   r.started_from = in.string_or("started_from", "");
   r.version = in.string_or("version", "");
   return r;

@@ -37,6 +37,9 @@ struct Record {
   std::string isolation;       // "hardware", "emulated"
   std::string jail;            // what containment was applied, and what was not and why
   std::int64_t create_ms = 0;  // from the supervisor's start to running
+  // Of the machines it had and has no more: until it was paused or ended.
+  std::int64_t cpu_ms = 0;
+  std::int64_t alive_ms = 0;
   std::string started_from;    // "boot", "snapshot", "pool", "pause"
   std::string version;         // of the library that made it
 

@@ -128,6 +128,8 @@ class Sandbox {
   boost::asio::awaitable<void> watch_signals();
   boost::asio::awaitable<void> explain_guest_loss(Error why, Connection::End end);
   void log_finished(const Finished& event);
+  std::int64_t cpu_ms() const;
+  std::int64_t alive_ms() const;
   std::optional<Metrics::Facts> facts() const;
 
   // Ending.
@@ -164,6 +166,7 @@ class Sandbox {
   bool start_answered_ = false;
   bool starting_ = false;
   bool running_ = false;
+  std::optional<std::chrono::steady_clock::time_point> runs_since_;
   bool acknowledged_ = false;
   std::optional<Error> start_error_;
   std::optional<Error> guest_loss_;  // while booting
@@ -176,7 +179,7 @@ class Sandbox {
     base::UniqueFd slot;  // until the claim
     bool ready = false;   // between being stopped and the claim
     bool claimed = false;
-    std::int64_t cpu_ms = 0;  // of QEMU, before the claim
+    std::int64_t cpu_ms = 0;                            // of QEMU, before the claim
     std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
   };
   std::optional<Membership> membership_;

@@ -226,6 +226,41 @@ TEST_CASE("background: many at once, and the end of who started them") {
   must_fail(all.back().logs(), ErrorCode::not_ready);
 }
 
+TEST_CASE(
+    "background: pause and resume; a command that was running in exec goes on, and is found with the rest of its "
+    "output") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  auto counting = must(sandbox.start("for ((i = 0; ; ++i)); do echo $i; sleep 0.05; done"));
+  auto stream = must(sandbox.exec_stream("echo before; while [ ! -e go-on ]; do sleep 0.05; done; echo after; exit 5"));
+  CHECK(must(stream.next())->data == "before\n");
+  must(sandbox.pause());
+  CHECK_FALSE(stream.next().ok());
+  auto resumed = must(Sandbox::resume(sandbox.id(), {}, client()));
+
+  auto again = must(resumed.command(counting.id()));
+  CHECK(again.info().status == CommandStatus::running);
+  CHECK(again.info().pid == counting.info().pid);
+  const auto logs = must(again.logs());
+  REQUIRE(comes(resumed, "sleep 0.2"));
+  CHECK(must(again.logs()).size > logs.size);
+  std::string expected;
+  for (int i = 0; expected.size() < logs.content.size(); ++i) expected += fmt::format("{}\n", i);
+  CHECK(expected.substr(0, logs.content.size()) == logs.content);  // without a gap
+
+  auto all = must(resumed.commands());
+  REQUIRE(all.size() == 2);
+  auto& lost = all.back();
+  CHECK(lost.info().command.substr(0, 11) == "echo before");
+  CHECK(lost.info().status == CommandStatus::running);
+  must(resumed.exec("touch go-on"));
+  CHECK(must(lost.wait(seconds(60))).exit_code == 5);
+  CHECK(must(lost.logs()).content == "after\n");
+  CHECK(must(lost.logs()).start_offset == 7);
+  const auto metrics = must(resumed.metrics());
+  CHECK(metrics.lifetime_cpu_seconds > 0);
+  must(resumed.terminate());
+}
+
 TEST_CASE("write_batch: each file has its own result") {
   auto files = shared_sandbox().files();
   must(shared_sandbox().exec("mkdir -p /workspace/taken"));
@@ -297,7 +332,8 @@ TEST_CASE("metrics: idle, busy, and after the end") {
   CHECK_FALSE(ended.memory_usage_bytes);
   CHECK_FALSE(ended.cpu_usage_percent);
   CHECK(ended.samples.empty());
-  CHECK(ended.lifetime_gb_seconds > 0);
+  CHECK(ended.lifetime_gb_seconds >= now.lifetime_gb_seconds);
+  CHECK(ended.lifetime_cpu_seconds >= now.lifetime_cpu_seconds);
 }
 
 }  // namespace orkestr::testing

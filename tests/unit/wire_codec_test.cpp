@@ -3,6 +3,7 @@
 #include <string>
 
 #include "../fuzz/reference_decoder.hpp"
+#include "wire/command_message.hpp"
 #include "wire/frame.hpp"
 #include "wire/message.hpp"
 #include "wire_samples.hpp"
@@ -63,6 +64,43 @@ TEST_CASE("a terminal's size goes with a terminal, and is in bounds") {
   CHECK(has(refusal<ResizeMessage>(""), "1 to 1000"));
   CHECK(has(refusal<ResizeMessage>(field(1, std::uint64_t{80})), "1 to 1000"));
   CHECK(has(refusal<ResizeMessage>(field(1, std::uint64_t{80}) + field(2, std::uint64_t{1001})), "rows"));
+}
+
+TEST_CASE("messages of background commands are in bounds") {
+  const auto number = [](std::uint16_t tag, std::uint64_t value) { return field(tag, value); };
+  for (const char* id : {"cmd_1", "cmd_01J9Z3-_x"}) CHECK(refusal<CommandRequest>(field(1, id)) == "accepted");
+  for (const char* id : {"", "cmd_", "cmd", "sbx_1", "cmd_a/b", "cmd_a b", "cmd_\n", "CMD_1"}) {
+    CAPTURE(id);
+    CHECK(has(refusal<CommandRequest>(field(1, id)), "id"));
+  }
+  CHECK(has(refusal<CommandRequest>(field(1, "cmd_" + std::string(61, 'x'))), "64"));
+  CHECK(has(refusal<CommandRequest>(field(1, "cmd_1") + number(2, 1ULL << 63U)), "offset"));
+  CHECK(has(refusal<CommandRequest>(field(1, "cmd_1") + number(3, kMaxTimeoutMs + 1)), "timeout_ms"));
+
+  const std::string exec = field(1, "true") + number(5, 0) + number(6, 0);
+  CHECK(refusal<CommandStartRequest>(field(1, "x") + field(2, exec)) == "accepted");
+  CHECK(has(refusal<CommandStartRequest>(field(2, exec)), "line"));
+  CHECK(has(refusal<CommandStartRequest>(field(1, "x")), "argv"));
+  CHECK(has(refusal<CommandStartRequest>(field(1, std::string("a\0b", 3)) + field(2, exec)), "NUL"));
+  CHECK(
+      has(refusal<CommandStartRequest>(field(1, std::string(kMaxCommandLineBytes + 1, 'x')) + field(2, exec)), "8192"));
+  CHECK(has(refusal<CommandStartRequest>(field(1, "x") + field(2, field(1, "true") + number(5, 1))), "no timeout"));
+  CHECK(has(refusal<CommandStartRequest>(field(1, "x") + field(2, field(1, "true") + number(6, 1))), "no input"));
+
+  const std::string command = field(1, "cmd_1");
+  CHECK(refusal<CommandMessage>(command + number(4, 1) + number(5, 255)) == "accepted");
+  CHECK(has(refusal<CommandMessage>(command + number(4, 3)), "status"));
+  CHECK(has(refusal<CommandMessage>(command + number(4, 1) + number(5, 256)), "exit_code"));
+  CHECK(has(refusal<CommandMessage>(command + number(4, 2) + number(5, 1)), "exit_code"));
+  CHECK(has(refusal<CommandMessage>(number(4, 1)), "id"));
+  CHECK(has(refusal<CommandLogsMessage>(number(1, 2) + number(2, 1)), "beyond"));
+  CHECK(has(refusal<StatsMessage>(number(1, 1) + number(2, 2)), "above"));
+  CHECK(has(refusal<MetricsRequest>(number(1, 1ULL << 63U)), "since_ms"));
+  CHECK(has(refusal<MetricsMessage>(field(8, "short")), "24"));
+  CHECK(has(refusal<MetricsMessage>(field(8, std::string(24, '\xFF'))), "out of bounds"));
+  std::string many;
+  for (std::size_t i = 0; i <= kMaxMetricsSamples; ++i) many += field(8, std::string(24, '\0'));
+  CHECK(has(refusal<MetricsMessage>(many), "1024"));
 }
 
 TEST_CASE("types have names, other values do not") {

@@ -51,6 +51,53 @@ OutFrame output(std::uint32_t id, std::size_t bytes, char fill = 'd') {
 
 }  // namespace
 
+TEST_CASE("what was not written whole can be taken back, in order within each operation") {
+  const auto frame = [](std::uint32_t id, char byte, std::size_t size) {
+    return data_frame(id, Stream::output, std::string(size, byte), byte == 'z');
+  };
+  const auto shown = [](SendQueue& queue) {
+    std::string out;
+    for (const OutFrame& one : queue.take_unsent()) {
+      out += std::to_string(one.id()) + one.content().substr(0, 1).data()[0] + std::to_string(one.payload_size()) +
+             (one.flags() == 5 ? "! " : " ");
+    }
+    return out;
+  };
+  SUBCASE("nothing was written") {
+    SendQueue queue;
+    queue.push(frame(1, 'a', 10), Lane::stream);
+    queue.push(frame(2, 'b', 10), Lane::stream);
+    queue.push(frame(1, 'z', 20), Lane::stream);
+    queue.push(credit_frame(1, 1), Lane::control);
+    CHECK(shown(queue) == "1a10 1z20! 2b10 ");
+    CHECK(queue.empty());
+    CHECK(queue.bytes() == 0);
+  }
+  SUBCASE("small ones in one write, cut anywhere") {
+    for (std::size_t cut = 0; cut <= 3 * (kHeaderBytes + 10); ++cut) {
+      CAPTURE(cut);
+      SendQueue queue;
+      for (const char byte : {'a', 'b', 'c'}) queue.push(frame(1, byte, 10), Lane::stream);
+      REQUIRE(queue.pending().size() == 3 * (kHeaderBytes + 10));
+      queue.push(frame(1, 'd', 1), Lane::stream);
+      queue.consume(cut);
+      std::string expected;
+      for (std::size_t i = cut / (kHeaderBytes + 10); i < 3; ++i) {
+        expected += std::string("1") + static_cast<char>('a' + i) + "10 ";
+      }
+      CHECK(shown(queue) == expected + "1d1 ");
+    }
+  }
+  SUBCASE("a large one, half of it") {
+    SendQueue queue;
+    queue.push(frame(3, 'a', 50'000), Lane::stream);
+    queue.push(frame(3, 'b', 50'000), Lane::stream);
+    (void)queue.pending();
+    queue.consume(kHeaderBytes + 49'999);
+    CHECK(shown(queue) == "3a50000 3b50000 ");
+  }
+}
+
 TEST_CASE("control overtakes data, never a final answer") {
   SendQueue queue;
   queue.push(output(1, 10), Lane::stream);
