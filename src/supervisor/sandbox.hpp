@@ -167,6 +167,7 @@ class Sandbox {
   bool start_answered_ = false;
   bool starting_ = false;
   bool running_ = false;
+  std::optional<std::chrono::steady_clock::time_point> runs_since_;
   bool acknowledged_ = false;
   std::optional<Error> start_error_;
   std::optional<Error> guest_loss_;  // while booting
@@ -180,7 +181,7 @@ class Sandbox {
     base::UniqueFd slot;  // until the claim
     bool ready = false;   // between being stopped and the claim
     bool claimed = false;
-    std::int64_t cpu_ms = 0;  // of QEMU, before the claim
+    std::int64_t cpu_ms = 0;                            // of QEMU, before the claim
     std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
   };
   std::optional<Membership> membership_;

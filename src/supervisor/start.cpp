@@ -330,6 +330,7 @@ Result<void> Sandbox::announce() {
   }
   ORKESTR_CHECK(directory_->end_transition());
   running_ = true;
+  runs_since_ = steady_clock::now();
   log_info("running");
   (void)events_->append(
       request_.purpose == "resume" ? "resumed" : "running",

@@ -6,7 +6,7 @@ import time
 import pytest
 from conftest import guest_processes, processes_of, wait_until
 
-from orkestr import ExecKilled, ExecTimeout, InvalidArgument, NotSupported
+from orkestr import ExecKilled, ExecTimeout, InvalidArgument
 
 pytestmark = pytest.mark.vm
 
@@ -63,11 +63,6 @@ def test_killed(sandbox):
     with pytest.raises(ExecKilled) as caught:
         sandbox.run(["bash", "-c", "echo before; kill -9 $$"])
     assert (caught.value.signal, caught.value.oom, caught.value.stdout) == (9, False, "before\n")
-
-
-def test_not_there_yet(sandbox):
-    with pytest.raises(NotSupported):
-        sandbox.snapshot()
 
 
 def test_stream(sandbox):
