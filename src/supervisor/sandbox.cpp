@@ -233,15 +233,17 @@ awaitable<void> Sandbox::explain_guest_loss(Error why, Connection::End how) {
   if (!ending_) end("failed", with_console(why.message(), vm_->console_tail()));
 }
 
+// Of this machine, as this sandbox: what it used while it waited in a pool is not the sandbox's.
+std::int64_t Sandbox::cpu_ms() const { return vm_->cpu_time_ms() - (membership_ ? membership_->cpu_ms : 0); }
+
 std::int64_t Sandbox::alive_ms() const {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - born_).count();
+  if (!runs_since_) return 0;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - *runs_since_).count();
 }
 
 std::optional<Metrics::Facts> Sandbox::facts() const {
   if (!running_ || !vm_) return std::nullopt;
-  const std::int64_t not_its_own = membership_ ? membership_->cpu_ms : 0;
-  return Metrics::Facts{record_.cpu_ms + vm_->cpu_time_ms() - not_its_own, record_.alive_ms + alive_ms(), record_.cpu,
-                        record_.memory_mb};
+  return Metrics::Facts{record_.cpu_ms + cpu_ms(), record_.alive_ms + alive_ms(), record_.cpu, record_.memory_mb};
 }
 
 void Sandbox::log_finished(const Finished& event) {
@@ -322,7 +324,7 @@ awaitable<void> Sandbox::finish() {
   if (vm_) {
     const auto reaped = co_await vm_->quit(base::Deadline::after(std::chrono::seconds(0)));
     if (!reaped) ending_->reason += "; " + reaped.error().message();
-    record_.cpu_ms += vm_->cpu_time_ms();
+    record_.cpu_ms += cpu_ms();
   }
   record_.alive_ms += alive_ms();
   const bool failed = ending_->status == "failed";

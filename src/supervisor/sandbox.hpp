@@ -129,6 +129,7 @@ class Sandbox {
   boost::asio::awaitable<void> watch_signals();
   boost::asio::awaitable<void> explain_guest_loss(Error why, Connection::End end);
   void log_finished(const Finished& event);
+  std::int64_t cpu_ms() const;
   std::int64_t alive_ms() const;
   std::optional<Metrics::Facts> facts() const;
 

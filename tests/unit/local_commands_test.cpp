@@ -183,18 +183,18 @@ TEST_CASE("stream: to the end, killed, out of time, and a connection that is los
 }
 
 TEST_CASE("stream: one that is dropped is called off") {
-  std::atomic<int> detached = 0;
+  std::atomic<int> called_off = 0;
   World world(with([&](Peer& peer, const wire::Frame& frame) {
     if (frame.type == Type::command_follow) peer.output(frame.id, "x");
-    if (frame.type == Type::detach) ++detached;
+    if (frame.type == Type::cancel) ++called_off;
   }));
   auto serve = must(world.sandbox.start("serve"));
   {
     auto stream = must(serve.stream());
     CHECK(must(stream.next())->data == "x");
   }
-  for (int i = 0; i < 500 && detached == 0; ++i) std::this_thread::sleep_for(10ms);
-  CHECK(detached == 1);
+  for (int i = 0; i < 500 && called_off == 0; ++i) std::this_thread::sleep_for(10ms);
+  CHECK(called_off == 1);
 }
 
 TEST_CASE("wait: asks until it has ended, with a limit of its own") {
