@@ -34,7 +34,8 @@ inline constexpr std::size_t kMaxGuestQueueBytes = 256U << 20U;
 class Relay {
  public:
   struct Hooks {
-    // start, acknowledge, inspect, terminate, pause, set_timeout, metrics. The id is already checked; the owner answers.
+    // start, acknowledge, inspect, terminate, pause, set_timeout, metrics. The id is already checked; the owner
+    // answers.
     std::function<void(ClientId, const wire::Frame&)> request;
     std::function<void(ClientId)> client_gone;
     std::function<void()> guest_established;
