@@ -66,7 +66,7 @@ struct ConfigureRequest {
   std::string entropy;              // 32..512 bytes for the kernel's generator
   std::string machine_id;           // 32 hex digits
   EnvList env;                      // for every command of this sandbox
-  bool same_machine = false;        // resumed: it keeps host name, machine-id and boot id; clock and entropy are renewed
+  bool same_machine = false;  // resumed: it keeps host name, machine-id and boot id; clock and entropy are renewed
   std::string encode() const;
   static Result<ConfigureRequest> decode(std::string_view payload);
 };
@@ -179,13 +179,13 @@ struct StartRequest {
   std::string record;         // the sandbox's record as JSON (registry/record.hpp), status "starting"
   std::string sandboxes_dir;  // <state>/sandboxes: where the sandbox's directory is made
   std::string kernel, initrd, base_image, scratch_image, scratch_overlay;  // absolute paths of the template's files
-  std::string stamp_dir;      // where verified checksums and the accelerator's speed are remembered
-  std::string uid_lock_file;  // allocation of user ids, used when root
-  std::string accelerator;    // forced: "", "kvm", "tcg"
-  std::string cache_dir;      // where snapshots are made; none: they are neither made nor used
-  std::vector<std::string> cache_search;    // where they are looked for
-  std::uint64_t snapshot_cache_mb = 0;      // how much of them is kept
-  std::uint64_t max_snapshots = 0;          // paused sandboxes there may be
+  std::string stamp_dir;                  // where verified checksums and the accelerator's speed are remembered
+  std::string uid_lock_file;              // allocation of user ids, used when root
+  std::string accelerator;                // forced: "", "kvm", "tcg"
+  std::string cache_dir;                  // where snapshots are made; none: they are neither made nor used
+  std::vector<std::string> cache_search;  // where they are looked for
+  std::uint64_t snapshot_cache_mb = 0;    // how much of them is kept
+  std::uint64_t max_snapshots = 0;        // paused sandboxes there may be
   // To a member of the warm pool, and of it: what it must be; the one is claimed only with the key it was made with.
   std::string pool_key;
   EnvList env;
