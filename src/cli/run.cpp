@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 
 #include "base/try.hpp"
 #include "cli/attach.hpp"
@@ -12,6 +13,7 @@
 #include "cli/progress.hpp"
 #include "cli/signals.hpp"
 #include "cli/terminal.hpp"
+#include "orkestr/client.hpp"
 #include "orkestr/sandbox.hpp"
 
 namespace orkestr::cli {
@@ -151,6 +153,9 @@ int create(const MachineOptions& machine, const std::vector<std::string>& env, d
   auto created = create_or_interrupt(std::move(*options), *signals);
   if (!created.sandbox) return created.code == kExitLibrary ? kExitFailed : created.code;
   fmt::print("{}\n", created.sandbox->id());
+  std::fflush(stdout);
+  // What it does in the background (a new machine for the pool) is begun before this program is gone.
+  if (auto client = get_default_client()) client->close();
   return kExitOk;
 }
 

@@ -10,7 +10,6 @@
 namespace orkestr::local {
 namespace {
 
-constexpr auto kSoon = std::chrono::milliseconds(50);
 // How long a new member leaves the processors to the sandbox that took the one before.
 constexpr auto kMemberDelay = std::chrono::milliseconds(1000);
 constexpr auto kReapAfter = std::chrono::seconds(1);
@@ -66,40 +65,27 @@ void Claim::finish(Result<Launch::Made> result) {
   if (auto done = std::exchange(done_, nullptr)) done(std::move(result));
 }
 
-void PoolKeeper::fill_soon(PoolOrder order) {
-  const auto same = [&](const PoolOrder& o) { return o.request.pool_key == order.request.pool_key; };
-  if (std::any_of(orders_.begin(), orders_.end(), same)) return;
-  orders_.push_back(std::move(order));
-  loop_->reactor().add_timer(kSoon, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->fill();
-  });
+void PoolKeeper::fill(const PoolOrder& order) {
+  auto started = start_members(order, kMemberDelay);
+  if (started.processes.empty()) return;
+  for (auto& process : started.processes) processes_.push_back(std::move(process));
+  reap_later();
 }
 
-void PoolKeeper::fill() {
-  for (const auto& order : std::exchange(orders_, {})) {
-    auto started = start_members(order, kMemberDelay);
-    for (auto& process : started.processes) processes_.push_back(std::move(process));
-  }
-  if (!processes_.empty())
-    loop_->reactor().add_timer(kReapAfter, [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->reap();
+// They exit at once: the members are their children.
+void PoolKeeper::reap_later() {
+  loop_->reactor().add_timer(kReapAfter, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    std::erase_if(self->processes_, [](base::Child& process) {
+      const auto status = process.wait(base::Deadline::after(std::chrono::seconds(0)));
+      return !status || status->has_value();
     });
-}
-
-// They have exited long ago: the members are their children's children.
-void PoolKeeper::reap() {
-  std::erase_if(processes_, [](base::Child& process) {
-    const auto status = process.wait(base::Deadline::after(std::chrono::seconds(0)));
-    return !status || status->has_value();
+    if (!self->processes_.empty()) self->reap_later();
   });
-  if (!processes_.empty())
-    loop_->reactor().add_timer(kReapAfter, [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->reap();
-    });
 }
 
 void PoolKeeper::shut_down() {
-  fill();
   for (auto& process : processes_) (void)process.wait(base::Deadline::after(kReapAfter));
   processes_.clear();
 }

@@ -40,21 +40,19 @@ class Claim : public std::enable_shared_from_this<Claim> {
   bool id_is_used_ = false;  // by an attempt that may have left a trace of it
 };
 
-// Starts what is missing in the pool, a moment after it was asked to, so that it is in nobody's way.
+// Starts what is missing in the pool, and reaps what that takes.
 class PoolKeeper : public std::enable_shared_from_this<PoolKeeper> {
  public:
   explicit PoolKeeper(std::shared_ptr<IoLoop> loop) : loop_(std::move(loop)) {}
 
-  void fill_soon(PoolOrder order);
-  // Does now what it was asked to do.
+  // A millisecond for each that is missing; they begin to work later.
+  void fill(const PoolOrder& order);
   void shut_down();
 
  private:
-  void fill();
-  void reap();
+  void reap_later();
 
   std::shared_ptr<IoLoop> loop_;
-  std::vector<PoolOrder> orders_;
   std::vector<base::Child> processes_;
 };
 

@@ -87,11 +87,15 @@ std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Sh
 Completion<Launch::Made> LocalBackend::when_made(Completion<OpenedSandbox> done, std::optional<PoolOrder> to_fill) {
   return [shared = shared_, loop = loop_, done = std::move(done),
           to_fill = std::move(to_fill)](Result<Launch::Made> made) {
-    if (to_fill && (made || made.error().code() != ErrorCode::cancelled)) shared->pool->fill_soon(*to_fill);
-    if (!made) return done(made.error());
-    auto info = to_info(made->record);
-    if (!info) return done(info.error());
-    done(OpenedSandbox{std::move(*info), session_for(shared, loop, std::move(made->link))});
+    const bool wanted = made || made.error().code() != ErrorCode::cancelled;
+    auto info = made ? to_info(made->record) : Result<SandboxInfo>(made.error());
+    if (info) {
+      done(OpenedSandbox{std::move(*info), session_for(shared, loop, std::move(made->link))});
+    } else {
+      done(info.error());
+    }
+    // Only now: whoever waits for the sandbox does not wait for the next one.
+    if (to_fill && wanted) shared->pool->fill(*to_fill);
   };
 }
 

@@ -78,6 +78,7 @@ ClientId Relay::add_client(base::UniqueFd socket) {
 Result<void> Relay::listen(base::UniqueFd listener) {
   boost::system::error_code ec;
   listener_.emplace(executor_);
+  ++listener_number_;
   listener_->assign(listener.get(), ec);
   if (ec) return Error(ErrorCode::internal, fmt::format("watching the sandbox's socket: {}", ec.message()));
   listener.release();
@@ -87,13 +88,15 @@ Result<void> Relay::listen(base::UniqueFd listener) {
 }
 
 void Relay::await_client() {
-  listener_->async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
-    if (ec) return;
+  // What had come before another listener took its place is heard afterwards.
+  const auto current = [this, number = listener_number_] { return listener_ && number == listener_number_; };
+  listener_->async_wait(stream_descriptor::wait_read, [this, current](boost::system::error_code ec) {
+    if (ec || !current()) return;
     if (accept_clients()) return await_client();
     // The connection stays in the queue and the socket readable: to wait for that would be to spin.
     accept_pause_.expires_after(kAcceptPause);
-    accept_pause_.async_wait([this](boost::system::error_code cancelled) {
-      if (!cancelled) await_client();
+    accept_pause_.async_wait([this, current](boost::system::error_code cancelled) {
+      if (!cancelled && current()) await_client();
     });
   });
 }

@@ -107,6 +107,7 @@ class Relay {
   ClientId last_client_ = kNobody;
   std::shared_ptr<Connection> guest_;
   std::optional<boost::asio::posix::stream_descriptor> listener_;
+  std::uint64_t listener_number_ = 0;  // which one it is
   boost::asio::steady_timer accept_pause_;
   boost::asio::steady_timer tick_;
   bool ticking_ = false;
