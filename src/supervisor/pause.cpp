@@ -39,6 +39,7 @@ constexpr std::chrono::seconds kNextAttempt{60};
 constexpr int kAttempts = 10;
 
 constexpr const char* kDevices = "devices";
+constexpr off_t kDevicesRoom = 1 << 20;  // they take a sixth of it
 constexpr const char* kPages = "pages";
 constexpr const char* kDisk = "disk.qcow2";
 // As Vm::shared_files() has them.
@@ -240,8 +241,16 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   {
     auto devices = base::open_at(AT_FDCWD, path(kDevices), O_WRONLY | O_CREAT | O_EXCL, 0600);
     if (!devices) co_return devices.error();
+    // Of a full disk QEMU says no more than that there was an error.
+    if (::fallocate(devices->get(), FALLOC_FL_KEEP_SIZE, 0, kDevicesRoom) != 0 && errno == ENOSPC) {
+      co_return base::errno_error(std::string("write ") + kDevices, errno);
+    }
     if (auto done = co_await vm_->save_devices(devices->get(), within); !done) co_return done;
     if (ending_) co_return ended();
+    struct stat s {};
+    if (::fstat(devices->get(), &s) != 0 || ::ftruncate(devices->get(), s.st_size) != 0) {
+      co_return base::errno_error(std::string("write ") + kDevices, errno);
+    }
   }
   if (auto passed = failpoint("pause.devices"); !passed) co_return passed;
 
