@@ -39,6 +39,7 @@ constexpr std::chrono::seconds kNextAttempt{60};
 constexpr int kAttempts = 10;
 
 constexpr const char* kDevices = "devices";
+constexpr off_t kDevicesRoom = 1 << 20;  // they take a sixth of it
 constexpr const char* kPages = "pages";
 constexpr const char* kDisk = "disk.qcow2";
 // As Vm::shared_files() has them.
@@ -56,7 +57,10 @@ Result<void> link_or_copy(int fd, const std::string& path) {
   const std::string self = fmt::format("/proc/self/fd/{}", fd);
   if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
   ORKESTR_TRY(const auto copy, base::open_at(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL, 0444));
-  return base::copy_file_contents(fd, copy.get());
+  ORKESTR_CHECK(base::copy_file_contents(fd, copy.get()));
+  // Whatever the umask: QEMU may have a uid of its own. A link is on disk already, this is not.
+  if (::fchmod(copy.get(), 0444) != 0 || ::fsync(copy.get()) != 0) return base::errno_error("copy to " + path, errno);
+  return {};
 }
 
 Result<void> sync_path(const std::string& path, int flags = O_RDONLY) {
@@ -119,6 +123,13 @@ Result<void> check_file(const registry::PauseManifest& saved, const std::string&
   if (actual == checksum) return {};
   return incompatible(
       fmt::format("sandbox {}: {} is damaged: its checksum is {} instead of {}", saved.id, path, actual, checksum));
+}
+
+// One of its files; without it there is nothing to resume.
+Result<base::UniqueFd> open_saved(const registry::PauseManifest& saved, const std::string& path) {
+  auto file = base::open_at(AT_FDCWD, path, O_RDONLY);
+  if (!file) return incompatible(fmt::format("sandbox {}: {}", saved.id, file.error().message()));
+  return file;
 }
 
 }  // namespace
@@ -230,8 +241,16 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   {
     auto devices = base::open_at(AT_FDCWD, path(kDevices), O_WRONLY | O_CREAT | O_EXCL, 0600);
     if (!devices) co_return devices.error();
+    // Of a full disk QEMU says no more than that there was an error.
+    if (::fallocate(devices->get(), FALLOC_FL_KEEP_SIZE, 0, kDevicesRoom) != 0 && errno == ENOSPC) {
+      co_return base::errno_error(std::string("write ") + kDevices, errno);
+    }
     if (auto done = co_await vm_->save_devices(devices->get(), within); !done) co_return done;
     if (ending_) co_return ended();
+    struct stat s {};
+    if (::fstat(devices->get(), &s) != 0 || ::ftruncate(devices->get(), s.st_size) != 0) {
+      co_return base::errno_error(std::string("write ") + kDevices, errno);
+    }
   }
   if (auto passed = failpoint("pause.devices"); !passed) co_return passed;
 
@@ -293,7 +312,9 @@ awaitable<Result<void>> Sandbox::resume() {
   if (auto fits = check_host(*manifest, qemu_, accelerator_); !fits) co_return fits;
   if (auto same = check_shared(*manifest, directory); !same) co_return same;
   {
-    auto devices = base::open_at(AT_FDCWD, path(kDevices), O_RDONLY);
+    auto pages = open_saved(*manifest, path(kPages));
+    if (!pages) co_return pages.error();
+    auto devices = open_saved(*manifest, path(kDevices));
     if (!devices) co_return devices.error();
     auto good = check_file(*manifest, path(kDevices), devices->get(), manifest->devices_checksum);
     if (!good) co_return good;
@@ -304,7 +325,7 @@ awaitable<Result<void>> Sandbox::resume() {
   auto disk = base::make_unnamed_file(directory_->path());
   if (!disk) co_return disk.error();
   {
-    auto saved = base::open_at(AT_FDCWD, path(kDisk), O_RDONLY);
+    auto saved = open_saved(*manifest, path(kDisk));
     if (!saved) co_return saved.error();
     if (auto copied = base::copy_file_contents(saved->get(), disk->get()); !copied) co_return copied;
     auto good = check_file(*manifest, path(kDisk), disk->get(), manifest->disk_checksum);

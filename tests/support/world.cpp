@@ -53,12 +53,12 @@ World::World(Cache cache, const std::string& below) {
     fs::create_directory_symlink(real, cache_dir());
   } else {
     fs::create_directory(cache_dir());
-    for (const auto& entry : fs::directory_iterator(real)) {
-      const std::string name = entry.path().filename();
-      const bool copied = cache == Cache::copy && (name == "templates" || name == "kernels");
-      if (name != "snapshots" && !copied) fs::create_symlink(entry.path(), cache_dir() + "/" + name);
+    fs::copy_file(real + "/version", cache_dir() + "/version");
+    if (cache == Cache::copy) {
+      copy_cache(real, cache_dir());
+    } else {
+      for (const char* name : {"/templates", "/kernels"}) fs::create_directory_symlink(real + name, cache_dir() + name);
     }
-    if (cache == Cache::copy) copy_cache(real, cache_dir());
   }
   setenv("ORKESTR_HOME", home_.c_str(), 1);
 }

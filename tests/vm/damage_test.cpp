@@ -75,7 +75,7 @@ TEST_SUITE_BEGIN("damage");
 
 TEST_CASE("a flipped byte in any file of a paused sandbox is noticed, and the files are kept") {
   World own(World::Cache::copy);
-  Stateful state;
+  Stateful state(own_options());
   must(state.sandbox().pause());
   const std::string pause = own.sandboxes_dir() + "/" + state.id() + "/pause";
   const auto files = must(base::list_directory(pause));
@@ -151,7 +151,7 @@ TEST_CASE("another QEMU, accelerator or machine: named on both sides, the files 
 
 TEST_CASE("a flipped byte in any file of a template's snapshot: the next create makes a new one") {
   World own(World::Cache::own_snapshots);
-  auto first = must(Sandbox::create(create_options(), client()));
+  auto first = must(Sandbox::create(own_options(), client()));
   CHECK(started_from(first) == "snapshot");
   CHECK(has(must(first.events()), "snapshot_made"));
   must(first.terminate());
@@ -170,12 +170,12 @@ TEST_CASE("a flipped byte in any file of a template's snapshot: the next create 
     {
       const auto file = base::open_at(AT_FDCWD, path, O_RDWR);
       REQUIRE(file);
-      REQUIRE(::pwrite(file->get(), "\x5a", 1, before.st_size / 2) == 1);
+      REQUIRE(::pwrite(file->get(), "\x5a", 1, before.st_size - 8) == 1);
     }
     // Its manifest is looked at once a boot: as if this was another.
     if (std::string(name) == "snapshot.json")
       must(base::remove_tree(own.home() + "/state/stamps/snapshot-" + key + ".verified"));
-    auto next = must(Sandbox::create(create_options(), client()));
+    auto next = must(Sandbox::create(own_options(), client()));
     CHECK(started_from(next) == "snapshot");
     const auto events = must(next.events());
     CHECK(has(events, "snapshot_damaged"));
@@ -185,7 +185,7 @@ TEST_CASE("a flipped byte in any file of a template's snapshot: the next create 
     struct stat after {};
     REQUIRE(::stat(path.c_str(), &after) == 0);
     CHECK(after.st_ino != before.st_ino);
-    auto another = must(Sandbox::create(create_options(), client()));
+    auto another = must(Sandbox::create(own_options(), client()));
     CHECK_FALSE(has(must(another.events()), "snapshot_damaged"));
     CHECK_FALSE(has(must(another.events()), "snapshot_made"));
     must(another.terminate());

@@ -32,8 +32,8 @@ Client new_client() {
 }
 
 // Changes one member of a sandbox's record, which nobody holds.
-void edit_record(const std::string& id, const std::string& from, const std::string& to) {
-  const std::string path = world().sandboxes_dir() + "/" + id + "/record.json";
+void edit_record(const World& in, const std::string& id, const std::string& from, const std::string& to) {
+  const std::string path = in.sandboxes_dir() + "/" + id + "/record.json";
   std::string json = must(base::read_file(path));
   const auto at = json.find(from);
   REQUIRE_MESSAGE(at != std::string::npos, json);
@@ -188,6 +188,7 @@ TEST_CASE("on_timeout pause: parked when its time is over, with a fresh life spa
 }
 
 TEST_CASE("paused_ttl: a paused sandbox is given up at its time, by whoever looks, and by gc") {
+  World own(World::Cache::copy);  // gc() is thorough
   for (const bool by_gc : {false, true}) {
     CAPTURE(by_gc);
     auto options = create_options();
@@ -200,7 +201,7 @@ TEST_CASE("paused_ttl: a paused sandbox is given up at its time, by whoever look
     auto resumed = must(Sandbox::resume(sandbox.id(), {}, client()));
     CHECK_FALSE(resumed.info().paused_expires_at);
     must(resumed.pause());
-    edit_record(sandbox.id(), "\"paused_expires_at_ms\":", "\"paused_expires_at_ms\":1000");
+    edit_record(own, sandbox.id(), "\"paused_expires_at_ms\":", "\"paused_expires_at_ms\":1000");
     if (by_gc) {
       const auto report = must(gc());
       CHECK(std::count(report.reaped.begin(), report.reaped.end(), sandbox.id()) == 1);
@@ -211,7 +212,7 @@ TEST_CASE("paused_ttl: a paused sandbox is given up at its time, by whoever look
     CHECK(entry.status == Status::terminated);
     CHECK_MESSAGE(entry.end_reason.find("kept paused") != std::string::npos, entry.end_reason);
   }
-  check_no_leftovers(world(), "after they expired");
+  check_no_leftovers(own, "after they expired");
 }
 
 TEST_CASE("as many may be paused as are allowed; one too many runs on") {
@@ -319,8 +320,7 @@ TEST_CASE("a pause in the middle of heavy output: the stream ends with a reason,
   ExecOptions long_one;
   long_one.timeout = 1000s;
   auto stream = must(state.sandbox().exec_stream(
-      "setsid bash -c 'while true; do echo $((++n)) >/run/steps.new; mv /run/steps.new /run/steps; head -c 1M "
-      "/dev/zero; done'",
+      "while true; do echo $((++n)) >/run/steps.new; mv /run/steps.new /run/steps; head -c 1M /dev/zero; done",
       long_one));
   std::size_t bytes = 0;
   while (bytes < (8U << 20U)) {
@@ -364,7 +364,7 @@ TEST_CASE("a pause in the middle of a large upload: it ends with a reason, and n
 
 TEST_CASE("a paused sandbox does not care what becomes of its template and its snapshot") {
   World own(World::Cache::copy);
-  Stateful state;
+  Stateful state(own_options());
   CHECK(started_from(state.sandbox()) == "snapshot");
   must(state.sandbox().pause());
   must(Template::remove(kTemplate, client()));

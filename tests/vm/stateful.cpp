@@ -119,6 +119,12 @@ void Stateful::terminate() {
   CHECK(status_of(id()) == Status::terminated);
 }
 
+CreateOptions own_options() {
+  auto options = create_options();
+  options.disk_mb = 8211;
+  return options;
+}
+
 Status status_of(const std::string& sandbox_id) { return must(Sandbox::get(sandbox_id, client())).info().status; }
 
 void await_status(const std::string& sandbox_id, Status wanted) {

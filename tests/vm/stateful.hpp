@@ -31,6 +31,9 @@ class Stateful {
   std::string identity_;  // host name, machine-id, boot id
 };
 
+// create_options() of a machine whose snapshot nobody has yet, in a world that has its own: the system's cache is
+// looked at, too, and has none of this size of disk.
+CreateOptions own_options();
 // "running", "paused" …: as any process sees it now.
 Status status_of(const std::string& sandbox_id);
 // Waits (generously) for a status: fails the test when it does not come.
