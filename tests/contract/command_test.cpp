@@ -36,12 +36,6 @@ Followed follow(const BackgroundCommand& command, std::uint64_t offset = 0, seco
   }
 }
 
-Client another_client() {
-  ClientOptions options;
-  options.backend = client().backend() == "local" ? BackendKind::local : BackendKind::remote;
-  return Client::open(options).value();
-}
-
 // Waits until a shell test holds in the sandbox.
 bool comes(const Sandbox& sandbox, const std::string& condition) {
   const auto until = Clock::now() + seconds(60);
@@ -70,7 +64,7 @@ TEST_CASE("background: start, list from another client, logs, wait") {
   REQUIRE(info.started_at.has_value());
   CHECK(std::chrono::abs(*info.started_at - std::chrono::system_clock::now()) < seconds(60));
 
-  auto elsewhere = must(Sandbox::get(sandbox.id(), another_client()));
+  auto elsewhere = must(Sandbox::get(sandbox.id(), new_client()));
   auto all = must(elsewhere.commands());
   const auto same = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.id() == info.id; });
   REQUIRE(same != all.end());
@@ -110,6 +104,7 @@ TEST_CASE("background: an id that is none, and arguments that cannot be") {
   must_fail(command.wait(milliseconds(50)), ErrorCode::exec_timeout);
   must_fail(command.stream(0, seconds(0)), ErrorCode::invalid_argument);
   must(command.kill());
+  if (left_out(Has::own_kernel)) return;  // a service may find out later
   ExecOptions nowhere;
   nowhere.cwd = "/no/such/place";
   CHECK_FALSE(sandbox.start("true", nowhere).ok());
@@ -165,6 +160,7 @@ TEST_CASE("background: kill ends everything it started, setsid and traps include
 }
 
 TEST_CASE("background: more output than is kept") {
+  if (left_out(Has::own_kernel)) return;  // how much that is, is the local backend's
   auto sandbox = shared_sandbox();
   auto command = must(sandbox.start("head -c 6000000 /dev/zero | tr '\\0' a; printf end"));
   must(command.wait(seconds(120)));
@@ -195,7 +191,7 @@ TEST_CASE("background: many at once, and the end of who started them") {
   auto sandbox = must(Sandbox::create(options, client()));
   std::vector<Operation<BackgroundCommand>> starting;
   {
-    auto other = another_client();
+    auto other = new_client();
     auto theirs = must(Sandbox::get(sandbox.id(), other));
     for (int i = 0; i < 200; ++i)
       starting.push_back(theirs.start_async(fmt::format("echo number {0}; sleep 0.{0:03}; exit {1}", i, i % 7)));
@@ -229,6 +225,7 @@ TEST_CASE("background: many at once, and the end of who started them") {
 TEST_CASE(
     "background: pause and resume; a command that was running in exec goes on, and is found with the rest of its "
     "output") {
+  if (left_out(Has::own_kernel)) return;  // what a service does with a command whose stream is gone is its own
   auto sandbox = must(Sandbox::create(create_options(), client()));
   auto counting = must(sandbox.start("for ((i = 0; ; ++i)); do echo $i; sleep 0.05; done"));
   auto stream = must(sandbox.exec_stream("echo before; while [ ! -e go-on ]; do sleep 0.05; done; echo after; exit 5"));
@@ -296,6 +293,7 @@ TEST_CASE("write_batch: each file has its own result") {
 }
 
 TEST_CASE("metrics: idle, busy, and after the end") {
+  if (left_out(Has::own_kernel)) return;  // made-up figures
   auto sandbox = must(Sandbox::create(create_options(), client()));
   const auto idle = must(sandbox.metrics());
   CHECK(idle.sandbox_id == sandbox.id());

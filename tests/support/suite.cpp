@@ -11,6 +11,7 @@ namespace orkestr::testing {
 namespace {
 // Owned by main(), so that everything ends before the exit code is decided.
 std::unique_ptr<World> the_world;
+ClientOptions the_options;
 std::optional<Client> the_client;
 std::optional<Sandbox> the_sandbox;
 std::map<Has, int> left_out_counts;
@@ -44,6 +45,7 @@ const char* name_of(Has what) {
 
 World& world() { return *the_world; }
 Client client() { return *the_client; }
+Client new_client() { return Client::open(the_options).value(); }
 
 CreateOptions create_options() {
   CreateOptions options;
@@ -62,6 +64,7 @@ void count_left_out(Has what) { ++left_out_counts[what]; }
 
 int run_suite(int argc, char** argv, const ClientOptions& options) {
   the_world = std::make_unique<World>();
+  the_options = options;
   the_client = Client::open(options).value();
 
   doctest::Context context(argc, argv);

@@ -13,6 +13,8 @@ inline constexpr const char* kTemplate = "python-3.12-bare";
 
 World& world();
 Client client();
+// Another one of the same backend: what another process would have.
+Client new_client();
 CreateOptions create_options();
 // Shared, so that a suite costs one boot; a scenario cleans up what it made in it.
 Sandbox shared_sandbox();
