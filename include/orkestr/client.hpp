@@ -23,8 +23,8 @@ enum class BackendKind { automatic, local, remote };
 
 struct ClientOptions {
   BackendKind backend = BackendKind::automatic;
-  std::string api_key;               // remote; empty: ORKESTR_API_KEY
-  std::string base_url;              // remote; empty: ORKESTR_BASE_URL, else https://api.orkestr.eu
+  std::string api_key;   // remote; empty: ORKESTR_API_KEY
+  std::string base_url;  // remote; empty: ORKESTR_BASE_URL, else https://api.orkestr.eu
   // Remote: of one request, 1 to 3600 s; one that carries a command waits for that command's timeout besides. Local
   // operations have deadlines of their own.
   std::chrono::seconds timeout{30};

@@ -13,8 +13,9 @@
 // What a command leaves running in its own background (`server &`) is not waited for, and its further output is lost;
 // kill() ends it too.
 //
-// A command that was running in exec() or a stream of its when its sandbox was paused is among them after resume. Its log
-// begins with what the sandbox had not handed over by then, at the offset that has in all its output; its timeout stays.
+// A command that was running in exec() or a stream of its when its sandbox was paused is among them after resume. Its
+// log begins with what the sandbox had not handed over by then, at the offset that has in all its output; its timeout
+// stays.
 //
 // Thread safety: a BackgroundCommand is a handle, as cheap to copy as a pointer; all members from any thread.
 #pragma once
@@ -55,9 +56,9 @@ struct CommandLogs {
   std::uint64_t next_offset() const { return start_offset + content.size(); }
 };
 
-// Output of a background command as it comes, pulled. Dropping it leaves the command alone. A command that writes faster
-// than this is read waits for it, as long as it is read at all; one that is not read for 5 s is waited for no longer,
-// and when it comes back too late next() answers rate_limited and says from which offset there is more.
+// Output of a background command as it comes, pulled. Dropping it leaves the command alone. A command that writes
+// faster than this is read waits for it, as long as it is read at all; one that is not read for 5 s is waited for no
+// longer, and when it comes back too late next() answers rate_limited and says from which offset there is more.
 class ORKESTR_API LogStream {
  public:
   struct Impl;

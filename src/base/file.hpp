@@ -36,7 +36,8 @@ bool exists(const std::string& path);
 // An unnamed file (O_TMPFILE) on the file system of `directory`; a file system without it is an error that names
 // ORKESTR_HOME.
 Result<UniqueFd> make_unnamed_file(const std::string& directory, mode_t mode = 0600);
-// Copies all of `from` to `to` at offset 0: shared where the file system can (reflink), else copied, holes staying holes.
+// Copies all of `from` to `to` at offset 0: shared where the file system can (reflink), else copied, holes staying
+// holes.
 Result<void> copy_file_contents(int from, int to);
 
 // write(2) until all is written (blocking descriptors).

@@ -1,5 +1,4 @@
 // pool_set(), pool_list(), pool_clear().
-#include "host/inspect.hpp"
 #include "local/pool.hpp"
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 #include "base/file.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "host/inspect.hpp"
 #include "orkestr/host.hpp"
 #include "registry/registry.hpp"
 

@@ -40,8 +40,8 @@ struct Record {
   // Of the machines it had and has no more: until it was paused or ended.
   std::int64_t cpu_ms = 0;
   std::int64_t alive_ms = 0;
-  std::string started_from;    // "boot", "snapshot", "pool", "pause"
-  std::string version;         // of the library that made it
+  std::string started_from;  // "boot", "snapshot", "pool", "pause"
+  std::string version;       // of the library that made it
 
   std::string to_json() const;
   static Result<Record> from_json(std::string_view json);  // checks format, id and status; unknown members are skipped

@@ -1,5 +1,6 @@
-/* orkestr-ro.so: QEMU 7.2 opens the file behind guest memory for writing even where it maps it privately. Many sandboxes map the
- * same file, so none may hold a descriptor that can change it. Preloaded into QEMU, this opens that one path read-only.
+/* orkestr-ro.so: QEMU 7.2 opens the file behind guest memory for writing even where it maps it privately. Many
+ * sandboxes map the same file, so none may hold a descriptor that can change it. Preloaded into QEMU, this opens that
+ * one path read-only.
  *
  * QEMU since 8.2 has an option for it (readonly=on,rom=off) and runs without. */
 #define _GNU_SOURCE
@@ -24,16 +25,16 @@ static int open_with(const char* symbol, const char* path, int flags, mode_t mod
   return real(path, as_allowed(path, flags), mode);
 }
 
-#define OPEN(name)                                                  \
-  EXPORT int name(const char* path, int flags, ...) {               \
-    mode_t mode = 0;                                                \
-    if (flags & (O_CREAT | __O_TMPFILE)) {                          \
-      va_list rest;                                                 \
-      va_start(rest, flags);                                        \
-      mode = va_arg(rest, mode_t);                                  \
-      va_end(rest);                                                 \
-    }                                                               \
-    return open_with(#name, path, flags, mode);                     \
+#define OPEN(name)                                    \
+  EXPORT int name(const char* path, int flags, ...) { \
+    mode_t mode = 0;                                  \
+    if (flags & (O_CREAT | __O_TMPFILE)) {            \
+      va_list rest;                                   \
+      va_start(rest, flags);                          \
+      mode = va_arg(rest, mode_t);                    \
+      va_end(rest);                                   \
+    }                                                 \
+    return open_with(#name, path, flags, mode);       \
   }
 
 OPEN(open)
