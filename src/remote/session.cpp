@@ -135,8 +135,17 @@ CancelFunction RemoteSession::set_timeout(std::chrono::seconds timeout, Completi
         return self->update([&](SandboxInfo& last) { last.expires_at = *expires; });
       });
 }
+// The wire knows whole seconds only: what is a little older than asked for is taken out here.
 CancelFunction RemoteSession::metrics(std::optional<TimePoint> since, Completion<Metrics> done) {
-  return api_->ask<Metrics>(metrics_request(id_, since), std::move(done), decode_metrics);
+  return api_->ask<Metrics>(metrics_request(id_, since), std::move(done),
+                            [since](const JsonValue& json, const AnswerContext& context) -> Result<Metrics> {
+                              auto metrics = decode_metrics(json, context);
+                              if (metrics && since) {
+                                std::erase_if(metrics->samples,
+                                              [&](const MetricsSample& sample) { return sample.time < *since; });
+                              }
+                              return metrics;
+                            });
 }
 CancelFunction RemoteSession::snapshot(std::string name, Completion<SnapshotInfo> done) {
   return api_->ask<SnapshotInfo>(snapshot_request(id_, name), std::move(done), decode_snapshot,

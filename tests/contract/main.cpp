@@ -19,6 +19,9 @@ int main(int argc, char** argv) {
     service = std::make_unique<orkestr::testing::TestService>(served);
     options.base_url = service->base_url();
     options.api_key = served.key;
+    // For clients that scenarios make themselves.
+    ::setenv("ORKESTR_BASE_URL", options.base_url.c_str(), 1);
+    ::setenv("ORKESTR_API_KEY", options.api_key.c_str(), 1);
   }
   return orkestr::testing::run_suite(argc, argv, options);
 }

@@ -40,7 +40,7 @@ files = s.files
 files.write("/workspace/a", "text ä")
 files.write_bytes("/workspace/b", bytes(range(256)), mode=0o600)
 out.append([files.read("/workspace/a"), list(files.read_bytes("/workspace/b"))])
-out.append([[e.name, e.is_dir, e.size, e.mode] for e in files.list("/workspace")])
+out.append(sorted([e.name, e.is_dir, e.size, e.mode] for e in files.list("/workspace")))  # (ours sorts by name)
 files.mkdir("/workspace/d/e")
 files.mkdir("/workspace/f", parents=False)
 files.move("/workspace/a", "/workspace/d/a b")

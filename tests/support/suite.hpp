@@ -44,6 +44,7 @@ enum class Has {
   user,
   events,
   disk_size,
+  output_window,
   own_kernel,  // so far what the local backend has, from here on what a service has
   networks,
   presigned,

@@ -25,12 +25,6 @@ namespace fs = std::filesystem;
 
 bool says(const Error& error, std::string_view part) { return error.message().find(part) != std::string::npos; }
 
-Client new_client() {
-  ClientOptions options;
-  options.backend = BackendKind::local;
-  return must(Client::open(options));
-}
-
 // Changes one member of a sandbox's record, which nobody holds.
 void edit_record(const World& in, const std::string& id, const std::string& from, const std::string& to) {
   const std::string path = in.sandboxes_dir() + "/" + id + "/record.json";

@@ -174,11 +174,11 @@ int Guest::start(const GuestCommand& command, const std::string& mark, int out, 
       sigemptyset(&none);
       ::sigprocmask(SIG_SETMASK, &none, nullptr);
       for (int number = 1; number < 32; ++number) ::signal(number, SIG_DFL);
-      report(status, 'p', ::getpid());
       if (::chdir(command.cwd.c_str()) != 0) {
         report(status, 'c', errno);
         ::_exit(0);
       }
+      report(status, 'p', ::getpid());
       const int nothing = ::open("/dev/null", O_RDONLY);
       ::dup2(nothing, 0);
       ::dup2(out, 1);
@@ -307,6 +307,25 @@ void Guest::end_tree(const std::string& mark) const {
     signal_all(mark, SIGKILL);
     ::usleep(10'000);
   }
+}
+
+GuestUsage Guest::usage() const {
+  GuestUsage usage;
+  usage.memory_bytes = 20'000'000;  // what a kernel of its own would take
+  const double tick = 1.0 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  for (const int pid : processes({})) {
+    const std::string directory = "/proc/" + std::to_string(pid);
+    std::istringstream memory(read_file(directory + "/statm"));
+    std::uint64_t pages = 0, resident = 0;
+    if (memory >> pages >> resident) usage.memory_bytes += resident * 4096;
+    const std::string line = read_file(directory + "/stat");
+    std::istringstream times(line.substr(std::min(line.rfind(')') + 2, line.size())));
+    std::string skipped;
+    for (int i = 0; i < 11; ++i) times >> skipped;
+    double user = 0, system = 0;
+    if (times >> user >> system) usage.cpu_seconds += (user + system) * tick;
+  }
+  return usage;
 }
 
 void Guest::freeze() { signal_all({}, SIGSTOP); }

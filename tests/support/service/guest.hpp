@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -30,6 +31,12 @@ struct GuestEnd {
   std::chrono::microseconds duration{0};
 };
 
+// Of the processes that live now.
+struct GuestUsage {
+  std::uint64_t memory_bytes = 0;
+  double cpu_seconds = 0;
+};
+
 class Guest {
  public:
   Guest(std::string id, std::map<std::string, std::string> env, std::uint64_t disk_mb);
@@ -41,6 +48,7 @@ class Guest {
   // asked now and then, and when it says so everything of the command ends.
   GuestEnd run(const GuestCommand& command, const std::function<void(int)>& started,
                const std::function<void(bool, std::string_view)>& output, const std::function<bool()>& stop);
+  GuestUsage usage() const;
   void freeze();
   void thaw();
   void end();  // nothing of it is left

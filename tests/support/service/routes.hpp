@@ -41,6 +41,14 @@ struct ServedSandbox {
   std::chrono::system_clock::time_point created, expires, paused;
   std::unique_ptr<Guest> guest;
   std::vector<std::shared_ptr<ServedCommand>> commands;
+  struct Sample {
+    std::chrono::system_clock::time_point time;
+    double cpu_percent = 0;
+    std::uint64_t memory_bytes = 0;
+  };
+  std::vector<Sample> samples;  // one for each time they are asked for, a second apart at least
+  double cpu_seconds = 0.01;    // of its life, and of it what the last sample saw
+  double seen_cpu_seconds = 0;
 };
 
 class Routes {
@@ -68,6 +76,7 @@ class Routes {
   void snapshots(const Request& request, Answer& answer, const std::string& id);
   void sandbox_route(Call& call);
   void life_route(Call& call, const std::string& what);
+  void metrics(Call& call);
   void exec(Call& call);
   void stream_exec(Call& call, const GuestCommand& command);
   void commands(Call& call);

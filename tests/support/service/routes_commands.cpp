@@ -160,6 +160,14 @@ void Routes::commands(Call& call) {
       command->changed.wait_for(lock, std::chrono::seconds(5), [&] { return command->pid > 0 || command->over; });
     }
     {
+      std::unique_lock lock(command->mutex);
+      if (command->over && command->end.cwd_error != 0) {
+        lock.unlock();
+        command->thread.join();
+        throw Refusal{404, "file_not_found", "cwd " + line.cwd + ": " + std::strerror(command->end.cwd_error)};
+      }
+    }
+    {
       std::lock_guard lock(mutex_);
       sandbox.commands.push_back(command);
     }

@@ -253,27 +253,7 @@ void Routes::life_route(Call& call, const std::string& what) {
     }
     snapshots(Request{"GET", "", "", {}, {}, "", 0}, call.answer, snapshot->id);
   } else if (what == "metrics") {
-    std::lock_guard lock(mutex_);
-    const bool live = sandbox.status == "running";
-    const auto age = std::chrono::duration<double>(Clock::now() - sandbox.created).count();
-    json::array samples;
-    if (live) samples.push_back({{"t", time_text(Clock::now(), 3, true)}, {"cpu_percent", 1.5}, {"mem_bytes", 1e8}});
-    send(call.answer, 200,
-         {{"sandbox_id", sandbox.id},
-          {"sandbox_status", sandbox.status},
-          {"as_of", time_text(Clock::now(), 3, true)},
-          {"sample_interval_seconds", 5},
-          {"window_seconds", 60},
-          {"cpu",
-           {{"cores", sandbox.cpu},
-            {"usage_cores", live ? json::value(0.01) : json::value(nullptr)},
-            {"usage_percent", live ? json::value(1) : json::value(nullptr)}}},
-          {"memory",
-           {{"limit_bytes", sandbox.memory_mb * 1048576LL},
-            {"usage_bytes", live ? json::value(100'000'000) : json::value(nullptr)},
-            {"usage_percent", live ? json::value(9.3) : json::value(nullptr)}}},
-          {"lifetime", {{"cpu_seconds", 0.5}, {"gb_seconds", age * sandbox.memory_mb / 1024}}},
-          {"samples", samples}});
+    metrics(call);
   } else if (what == "host") {
     std::string ulid = sandbox.id.substr(4);
     std::transform(ulid.begin(), ulid.end(), ulid.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
@@ -281,6 +261,52 @@ void Routes::life_route(Call& call, const std::string& what) {
   } else {
     throw Refusal{404, "", "no such path"};
   }
+}
+
+void Routes::metrics(Call& call) {
+  ServedSandbox& sandbox = *call.sandbox;
+  std::lock_guard lock(mutex_);
+  const bool live = sandbox.status == "running";
+  const auto now = Clock::now();
+  if (!live) sandbox.samples.clear();
+  if (live && (sandbox.samples.empty() || now - sandbox.samples.back().time >= std::chrono::seconds(1))) {
+    const GuestUsage usage = sandbox.guest->usage();
+    const auto before = sandbox.samples.empty() ? sandbox.created : sandbox.samples.back().time;
+    const double used = std::max(0.0, usage.cpu_seconds - sandbox.seen_cpu_seconds);
+    const double span = std::max(0.1, std::chrono::duration<double>(now - before).count());
+    sandbox.seen_cpu_seconds = usage.cpu_seconds;
+    sandbox.cpu_seconds += used;
+    sandbox.samples.push_back({now, 100 * used / span / sandbox.cpu, usage.memory_bytes});
+  }
+  const auto& query = call.request.query;
+  const auto since =
+      Clock::time_point() + std::chrono::seconds(query.count("since") > 0 ? std::stoll(query.at("since")) : 0);
+  json::array samples;
+  for (const auto& one : sandbox.samples) {
+    if (one.time < since) continue;
+    samples.push_back(
+        {{"t", time_text(one.time, 6, true)}, {"cpu_percent", one.cpu_percent}, {"mem_bytes", one.memory_bytes}});
+  }
+  json::value cores = nullptr, percent = nullptr, bytes = nullptr, share = nullptr;
+  const double limit = sandbox.memory_mb * 1048576.0;
+  if (live) {
+    const auto& last = sandbox.samples.back();
+    cores = last.cpu_percent / 100 * sandbox.cpu;
+    percent = last.cpu_percent;
+    bytes = last.memory_bytes;
+    share = 100 * static_cast<double>(last.memory_bytes) / limit;
+  }
+  const auto age = std::chrono::duration<double>(now - sandbox.created).count();
+  send(call.answer, 200,
+       {{"sandbox_id", sandbox.id},
+        {"sandbox_status", sandbox.status},
+        {"as_of", time_text(now, 3, true)},
+        {"sample_interval_seconds", 1},
+        {"window_seconds", 60},
+        {"cpu", {{"cores", sandbox.cpu}, {"usage_cores", cores}, {"usage_percent", percent}}},
+        {"memory", {{"limit_bytes", limit}, {"usage_bytes", bytes}, {"usage_percent", share}}},
+        {"lifetime", {{"cpu_seconds", sandbox.cpu_seconds}, {"gb_seconds", age * sandbox.memory_mb / 1024}}},
+        {"samples", samples}});
 }
 
 }  // namespace orkestr::testing
