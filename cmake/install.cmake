@@ -1,6 +1,6 @@
 # What `cmake --install BUILD --prefix PREFIX` puts where. Every reference between the files is relative: a prefix may be moved.
 #
-#   component runtime      lib/libsandbox.so.0.7, libexec/orkestr/{orkestr-supervisor,orkestr-agent}, bin/orkestr
+#   component runtime      lib/libsandbox.so.0.7, libexec/orkestr/{orkestr-supervisor,orkestr-agent,orkestr-ro.so}, bin/orkestr
 #   component development  include/orkestr/, lib/libsandbox.so, lib/cmake/orkestr/, lib/pkgconfig/orkestr.pc
 #   component wheel        the same files as data of the Python package, see bindings/python/CMakeLists.txt
 #
@@ -15,7 +15,8 @@ set_target_properties(orkestr PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_c
 install(TARGETS sandbox EXPORT orkestrTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
 install(TARGETS orkestr RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
-install(TARGETS orkestr-supervisor orkestr-agent RUNTIME DESTINATION ${ORKESTR_LIBEXEC} COMPONENT runtime)
+install(TARGETS orkestr-supervisor orkestr-agent orkestr-ro
+  RUNTIME DESTINATION ${ORKESTR_LIBEXEC} LIBRARY DESTINATION ${ORKESTR_LIBEXEC} COMPONENT runtime)
 install(FILES LICENSE third_party/NOTICES DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
 
 install(DIRECTORY include/orkestr DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development FILES_MATCHING PATTERN "*.hpp")

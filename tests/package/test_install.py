@@ -16,6 +16,7 @@ LIBRARY = "lib/libsandbox.so.0.7"
 COMMAND = "bin/orkestr"
 SUPERVISOR = "libexec/orkestr/orkestr-supervisor"
 AGENT = "libexec/orkestr/orkestr-agent"
+PRELOAD = "libexec/orkestr/orkestr-ro.so"
 FOREIGN = re.compile(r"/(fmt|boost|simdjson|spdlog|nettle|CLI|archive|curl)[/.]")
 
 
@@ -34,7 +35,7 @@ def test_components(install, prefix, tmp_path):
     development = files_under(install(tmp_path / "development", "--component", "development"))
     assert runtime | development == everything
     assert not runtime & development
-    assert {LIBRARY, COMMAND, SUPERVISOR, AGENT} <= runtime
+    assert {LIBRARY, COMMAND, SUPERVISOR, AGENT, PRELOAD} <= runtime
     places = ("include/orkestr/", "lib/cmake/orkestr/", "lib/pkgconfig/", "lib/libsandbox.so")
     assert [file for file in development if not file.startswith(places)] == []
 
