@@ -9,7 +9,7 @@ from conftest import TEMPLATE
 
 @pytest.fixture(scope="module")
 def box(cli):
-    return cli.ok("create", TEMPLATE, "--timeout", "1800", "--metadata", "suite=cli").strip()
+    return cli.ok("create", TEMPLATE, "--timeout", "1800", "--metadata", "suite=background").strip()
 
 
 def test_start_look_and_read(cli, box):

@@ -23,7 +23,7 @@ def test_run_streams_and_passes_everything(cli):
     assert done.returncode == 7
     assert done.stdout == EVERY_BYTE + b"hello /tmp\n"
     assert done.stderr == b"problem\n"
-    assert cli.json("ls") == [] or all(one["metadata"] == {"suite": "cli"} for one in cli.json("ls"))
+    assert cli.json("ls") == [] or all("suite" in one["metadata"] for one in cli.json("ls"))
 
 
 def test_output_comes_as_it_is_written(cli, sandbox):

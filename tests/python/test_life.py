@@ -95,7 +95,7 @@ for chunk in sandbox.exec_stream('yes', timeout_seconds=1000): pass
     assert left.files.read("/workspace/state") == "kept"
     assert left.exec("echo on").stdout == "on\n"
     # Its timeout was told to its supervisor, and needs nobody.
-    assert wait_until(lambda: left.refresh() or left.status == "terminated", 30, 0.5)
+    assert wait_until(lambda: (left.refresh(), left.status)[1] == "terminated", 60, 0.5)
     assert left.end_reason == "timeout"
     assert wait_until(lambda: sandbox_id not in " ".join(processes_of(home).values()))
 

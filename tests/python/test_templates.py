@@ -27,7 +27,7 @@ def test_signatures():
     parameters = {name: list(inspect.signature(getattr(Template, name)).parameters) for name in ("build", "prepare", "list", "inspect", "remove")}  # fmt: skip
     assert parameters == {
         "build": ["name", "force", "recipe", "on_progress", "client"],
-        "prepare": ["name", "on_progress", "client"],
+        "prepare": ["name", "size", "cpu", "memory_mb", "disk_mb", "on_progress", "client"],
         "list": ["client"],
         "inspect": ["name", "client"],
         "remove": ["name", "client"],
