@@ -94,6 +94,41 @@ class Failpoint {
   Failpoint& operator=(const Failpoint&) = delete;
 };
 
+// A copy of QEMU where another uid may run it, and where it finds firmware and modules as at its own place.
+class OwnQemu {
+ public:
+  OwnQemu() {
+    base::ChildOptions ask;
+    ask.argv = {"/bin/sh", "-c", "readlink -f \"$(command -v qemu-system-x86_64)\""};
+    original_ = must(base::run_child(ask, base::Deadline::after(10s))).output;
+    while (!original_.empty() && original_.back() == '\n') original_.pop_back();
+    REQUIRE(::mkdtemp(prefix_.data()) != nullptr);
+    fs::permissions(prefix_, fs::perms(0755));
+    fs::create_directory(prefix_ + "/bin");
+    for (const char* name : {"share", "lib"}) {
+      fs::create_directory_symlink(fs::path(original_).parent_path().parent_path() / name, prefix_ + "/" + name);
+    }
+    fs::copy_file(original_, path());
+    ::setenv("ORKESTR_QEMU", path().c_str(), 1);
+  }
+  ~OwnQemu() {
+    ::unsetenv("ORKESTR_QEMU");
+    std::error_code ignored;
+    fs::remove_all(prefix_, ignored);
+  }
+  OwnQemu(const OwnQemu&) = delete;
+  OwnQemu& operator=(const OwnQemu&) = delete;
+  void replace() const {
+    fs::copy_file(original_, path() + ".new");
+    fs::rename(path() + ".new", path());
+  }
+
+ private:
+  std::string path() const { return prefix_ + "/bin/qemu-system-x86_64"; }
+  std::string original_;
+  std::string prefix_ = fs::temp_directory_path() / "orkestr-pool-qemu-XXXXXX";
+};
+
 std::vector<std::string> pool_failpoints() {
   base::ChildOptions ask;
   ask.argv = {ORKESTR_SUPERVISOR, "--failpoints"};
@@ -349,24 +384,15 @@ TEST_CASE("a member that nobody takes ends, and one that finds memory short") {
 }
 
 TEST_CASE("a QEMU that was replaced is not used again") {
-  base::ChildOptions ask;
-  ask.argv = {"/bin/sh", "-c", "readlink -f \"$(command -v qemu-system-x86_64)\""};
-  std::string original = must(base::run_child(ask, base::Deadline::after(10s))).output;
-  while (!original.empty() && original.back() == '\n') original.pop_back();
-  const std::string qemu = world().home() + "/qemu";
-  fs::copy_file(original, qemu);
-  ::setenv("ORKESTR_QEMU", qemu.c_str(), 1);
+  const OwnQemu own;
   const auto info = set(1);
-  fs::copy_file(original, qemu + ".new");
-  fs::rename(qemu + ".new", qemu);
+  own.replace();
   auto sandbox = must(Sandbox::create(create_options(), client()));
   CHECK(started_from(sandbox.id()) == "snapshot");
   CHECK(refilled(1));
   CHECK(now().members.front().id != info.members.front().id);
   must(sandbox.terminate());
   must(pool_clear());
-  ::unsetenv("ORKESTR_QEMU");
-  fs::remove(qemu);
   check_nothing_left("after QEMU was replaced");
 }
 
