@@ -244,6 +244,7 @@ TEST_CASE(
   for (int i = 0; expected.size() < logs.content.size(); ++i) expected += fmt::format("{}\n", i);
   CHECK(expected.substr(0, logs.content.size()) == logs.content);  // without a gap
 
+  if (left_out(Has::lost_execs)) return must(resumed.terminate());
   auto all = must(resumed.commands());
   REQUIRE(all.size() == 2);
   auto& lost = all.back();
@@ -312,7 +313,8 @@ TEST_CASE("metrics: idle, busy, and after the end") {
   do {
     std::this_thread::sleep_for(milliseconds(1100));
     now = must(sandbox.metrics());
-  } while (*now.memory_usage_bytes < *idle.memory_usage_bytes + 150'000'000 && Clock::now() < until);
+  } while ((*now.memory_usage_bytes < *idle.memory_usage_bytes + 150'000'000 || now.cpu_usage_percent < 21.0) &&
+           Clock::now() < until);
   CHECK(*now.memory_usage_bytes > *idle.memory_usage_bytes + 150'000'000);
   REQUIRE(now.cpu_usage_percent);
   CHECK(*now.cpu_usage_percent > 20);

@@ -30,6 +30,8 @@ const char* name_of(Has what) {
       return "disk_mb";
     case Has::output_window:
       return "a limit to what is kept of a background command's output";
+    case Has::lost_execs:
+      return "execs that are found again after a pause";
     case Has::own_kernel:
       return "a kernel of its own";
     case Has::networks:

@@ -45,6 +45,7 @@ enum class Has {
   events,
   disk_size,
   output_window,
+  lost_execs,
   own_kernel,  // so far what the local backend has, from here on what a service has
   networks,
   presigned,
