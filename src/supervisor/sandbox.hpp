@@ -44,6 +44,14 @@ inline constexpr std::int64_t kMaxTimeoutSeconds = 10LL * 366 * 86'400;
 // Whether it is one of a new sandbox that this build can make. invalid_argument, not_supported.
 Result<void> check_record(const registry::Record& record);
 
+struct Membership {
+  base::UniqueFd slot;  // until the claim
+  bool ready = false;   // between being stopped and the claim
+  bool claimed = false;
+  std::int64_t cpu_ms = 0;                            // of QEMU, before the claim
+  std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
+};
+
 class Sandbox {
  public:
   // `creator` is the inherited connection; `library_stamp` what the library says to be.
@@ -178,13 +186,6 @@ class Sandbox {
   bool pausing_ = false;
   int failed_pauses_ = 0;  // in a row, at the end of its time
   std::vector<Request> pausers_;
-  struct Membership {
-    base::UniqueFd slot;  // until the claim
-    bool ready = false;   // between being stopped and the claim
-    bool claimed = false;
-    std::int64_t cpu_ms = 0;                            // of QEMU, before the claim
-    std::optional<registry::OwnedDirectory> directory;  // after the claim: the member's, to be removed
-  };
   std::optional<Membership> membership_;
   std::int64_t leaves_pool_at_ = 0;  // of base::boot_clock_ms()
 };
