@@ -238,6 +238,16 @@ Result<void> OwnedDirectory::write_record(const Record& record) const {
   return base::write_file_atomic_at(dir_.get(), kRecordFile, record.to_json() + "\n", 0600);
 }
 
+Result<void> OwnedDirectory::write_passing_record(const Record& record) const {
+  constexpr const char* kNewRecord = "record.new";
+  {
+    ORKESTR_TRY(auto file, base::open_at(dir_.get(), kNewRecord, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+    ORKESTR_CHECK(base::write_all(file.get(), record.to_json() + "\n"));
+  }
+  if (::renameat(dir_.get(), kNewRecord, dir_.get(), kRecordFile) == 0) return {};
+  return base::errno_error(fmt::format("rename {}/{} to {}", path_, kNewRecord, kRecordFile), errno);
+}
+
 Result<void> OwnedDirectory::end_transition() {
   transition_.reset();
   return {};

@@ -59,6 +59,8 @@ class OwnedDirectory {
   Result<base::UniqueFd> lock_for_qemu() const;
   Result<Record> read_record() const;
   Result<void> write_record(const Record& record) const;
+  // As atomic, and not flushed to the disk: for what a machine that loses power loses anyway, a sandbox that runs.
+  Result<void> write_passing_record(const Record& record) const;
   // Takes byte 2: false when another process has it.
   Result<bool> begin_transition();
   Result<void> end_transition();  // releases byte 2: the sandbox is up

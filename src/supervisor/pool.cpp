@@ -228,8 +228,16 @@ awaitable<void> Sandbox::take_over() {
   membership_->directory.reset();
 }
 
+// The guest goes on first of all: what it is told waits in its channel already, and while it does what that says, the
+// directory is made. Nothing of the user's reaches it before everything is done.
 awaitable<Result<void>> Sandbox::go_on_as_sandbox() {
   if (auto passed = failpoint("pool.claimed"); !passed) co_return passed;
+  const auto identified = std::make_shared<std::optional<Result<void>>>();
+  asio::co_spawn(io_, give_identity(request_.env, false), [this, identified](std::exception_ptr, Result<void> outcome) {
+    *identified = std::move(outcome);
+    wake();
+  });
+  if (auto runs = co_await vm_->cont(base::Deadline::after(kQmpWithin)); !runs) co_return runs;
   if (auto made = claim(); !made) co_return made;
   if (auto passed = failpoint("pool.named"); !passed) co_return passed;
   {
@@ -239,8 +247,11 @@ awaitable<Result<void>> Sandbox::go_on_as_sandbox() {
     if (!held) co_return held;
   }
   if (auto passed = failpoint("pool.held"); !passed) co_return passed;
-  if (auto runs = co_await vm_->cont(base::Deadline::after(kQmpWithin)); !runs) co_return runs;
-  if (auto known = co_await give_identity(request_.env, false); !known) co_return known;
+  while (!*identified) {  // it has a deadline of its own
+    changed_.expires_after(std::chrono::seconds(1));
+    co_await changed_.async_wait(kQuietly);
+  }
+  if (!**identified) co_return **identified;
   if (auto passed = failpoint("pool.identified"); !passed) co_return passed;
   if (ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
   if (auto done = announce(); !done) co_return done;

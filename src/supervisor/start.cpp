@@ -319,8 +319,9 @@ Result<void> Sandbox::announce() {
   record_.status = "running";
   record_.paused_expires_at_ms = 0;
   record_.create_ms = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - born_).count();
-  ORKESTR_CHECK(directory_->write_record(record_));
+  if (request_.purpose != "resume") ORKESTR_CHECK(directory_->write_passing_record(record_));
   if (request_.purpose == "resume") {
+    ORKESTR_CHECK(directory_->write_record(record_));
     // From here on it is the running one that counts, and it lives whether or not who resumed it does. The manifest
     // first: what is left of a pause without one is none.
     const std::string pause = directory_->path() + "/" + registry::kPauseDirectory;
