@@ -43,7 +43,7 @@ class BusyLoops {
 };
 
 // A QEMU whose guest stalls: its kernel is told to run nothing, and to stay where it is then. The machine's QEMU, by
-// way of a script.
+// way of a script. (With snapshots there would be a boot only for the first create of all.)
 class StallingQemu {
  public:
   StallingQemu() {
@@ -76,6 +76,7 @@ class StallingQemu {
 
  private:
   std::string path_;
+  ScopedVariable snapshots_{"ORKESTR_SNAPSHOTS", "off"};
 };
 
 }  // namespace

@@ -58,6 +58,45 @@ int count_snapshots(const World& in) {
   return keys;
 }
 
+// A small file system of its own, gone with it however the test ends.
+class SmallDisk {
+ public:
+  SmallDisk() : path_(std::filesystem::temp_directory_path() / "orkestr-small-XXXXXX") {
+    REQUIRE(mkdtemp(path_.data()) != nullptr);
+    REQUIRE(::mount("orkestr-test", path_.c_str(), "tmpfs", 0, "size=2g") == 0);
+  }
+  ~SmallDisk() {
+    CHECK(::umount(path_.c_str()) == 0);
+    std::filesystem::remove(path_);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+  // Takes all that is free but `room` bytes. In ever smaller pieces, because tmpfs counts what is free only roughly.
+  void fill(std::uintmax_t room) {
+    const auto filler = base::open_at(AT_FDCWD, path_ + "/filler", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    REQUIRE(filler);
+    const auto free = std::filesystem::space(path_).available;
+    REQUIRE(free > room);
+    const auto wanted = static_cast<off_t>(free - room);
+    off_t filled = 0;
+    for (off_t piece = wanted; piece >= 4096;) {
+      if (filled + piece <= wanted && ::posix_fallocate(filler->get(), filled, piece) == 0) {
+        filled += piece;
+      } else {
+        piece = piece / 2 / 4096 * 4096;
+      }
+    }
+    REQUIRE(filled > wanted / 2);
+  }
+  void empty() { REQUIRE(std::filesystem::remove(path_ + "/filler")); }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace
 
 TEST_SUITE_BEGIN("failpoints");
@@ -166,28 +205,20 @@ TEST_CASE("a disk that is full during pause: the sandbox runs on, and can be pau
                "for it\n");
     return;
   }
-  std::string mount = std::filesystem::temp_directory_path() / "orkestr-small-XXXXXX";
-  REQUIRE(mkdtemp(mount.data()) != nullptr);
-  REQUIRE(::mount("orkestr-test", mount.c_str(), "tmpfs", 0, "size=2g") == 0);
+  SmallDisk disk;
   {
-    World own(World::Cache::copy, mount);
+    World own(World::Cache::copy, disk.path());
     Stateful state(own_options());
     for (const std::uintmax_t room : {std::uintmax_t{0}, std::uintmax_t{1} << 20U, std::uintmax_t{4} << 20U}) {
       CAPTURE(room);
       must(state.sandbox().exec("sync"));  // nothing that the guest has yet to write
-      {
-        const auto free = std::filesystem::space(mount).available;
-        REQUIRE(free > room);
-        const auto filler = base::open_at(AT_FDCWD, mount + "/filler", O_WRONLY | O_CREAT | O_EXCL, 0600);
-        REQUIRE(filler);
-        REQUIRE(::posix_fallocate(filler->get(), 0, static_cast<off_t>(free - room)) == 0);
-      }
+      disk.fill(room);
       const auto error = must_fail(state.sandbox().pause(), ErrorCode::internal);
       CHECK_MESSAGE(error.message().find("No space left") != std::string::npos, error.message());
       CHECK_MESSAGE(error.message().find("it runs on") != std::string::npos, error.message());
       CHECK(status_of(state.id()) == Status::running);
       CHECK(must(state.sandbox().exec("cat /run/loops")).exit_code == 0);
-      REQUIRE(std::filesystem::remove(mount + "/filler"));
+      disk.empty();
       state.check("after a full disk");
     }
     state.cycle("when there is room again");
@@ -195,8 +226,6 @@ TEST_CASE("a disk that is full during pause: the sandbox runs on, and can be pau
     state.terminate();
     check_no_leftovers(own, "after a full disk");
   }
-  CHECK(::umount(mount.c_str()) == 0);
-  std::filesystem::remove(mount);
 }
 
 TEST_SUITE_END();
