@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/deadline.hpp"
 #include "base/json.hpp"
@@ -22,7 +23,7 @@ constexpr std::size_t kMaxQmpCommandBytes = 32U << 10U;
 
 class Qmp {
  public:
-  // Waits for the greeting and negotiates capabilities.
+  // Negotiates capabilities and waits for the greeting.
   static boost::asio::awaitable<Result<std::unique_ptr<Qmp>>> connect(base::UniqueFd socket, base::Deadline deadline);
   ~Qmp();  // commands in flight end with an error
   Qmp(const Qmp&) = delete;
@@ -33,6 +34,15 @@ class Qmp {
   // quotes QEMU's description.
   boost::asio::awaitable<Result<base::JsonValue>> execute(std::string command, std::string arguments_json,
                                                           base::Deadline deadline, int pass_fd = -1);
+
+  // The same for commands that QEMU may have at once, in this order; QEMU 7.2 reads them byte by byte, so that waiting
+  // for one answer before sending the next costs milliseconds. Fails with the first error; later commands may have been
+  // carried out nevertheless.
+  struct Command {
+    std::string name;
+    std::string arguments_json;
+  };
+  boost::asio::awaitable<Result<void>> execute_all(std::vector<Command> commands, base::Deadline deadline);
 
   // QEMU's version from the greeting, "7.2.22".
   const std::string& qemu_version() const;
