@@ -118,6 +118,7 @@ class Sandbox {
   boost::asio::awaitable<Result<void>> save_pause();
   boost::asio::awaitable<Result<void>> write_pause(const std::string& draft);
   boost::asio::awaitable<Result<void>> resume();
+  boost::asio::awaitable<void> free_pages(base::UniqueFd file);
 
   // The warm pool.
   boost::asio::awaitable<void> join_pool();
@@ -184,7 +185,8 @@ class Sandbox {
   bool over_ = false;
   std::vector<Request> terminators_;
   bool pausing_ = false;
-  int failed_pauses_ = 0;  // in a row, at the end of its time
+  base::UniqueFd loaded_pages_;  // while resuming
+  int failed_pauses_ = 0;        // in a row, at the end of its time
   std::vector<Request> pausers_;
   std::optional<Membership> membership_;
   std::int64_t leaves_pool_at_ = 0;  // of base::boot_clock_ms()
