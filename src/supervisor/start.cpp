@@ -220,6 +220,7 @@ awaitable<Result<void>> Sandbox::start_vm(vm::VmConfig config, bool& worth_a_ret
     kill_starting_vm_ = std::move(kill);
     if (ending_) kill_starting_vm_();
   };
+  config.on_disk_stop = [this](std::string reason) { on_disk_stop(std::move(reason)); };
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
   auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(std::chrono::seconds(30)));
   kill_starting_vm_ = nullptr;

@@ -72,6 +72,7 @@ struct Qmp::State {
   std::int64_t next_id = 1;
   std::string qemu_version;
   std::optional<Error> failed;  // the connection is over
+  std::function<void(const base::JsonValue&)> event_hook;
 
   void fail(std::string why) {
     if (!failed) failed = qmp_error(std::move(why));
@@ -91,7 +92,10 @@ struct Qmp::State {
     auto json = base::JsonValue::parse(line);
     if (!json) return fail("QEMU sent what is no JSON on its control socket: " + json.error().message());
     if (!(*json)["QMP"].is_null()) return answer(0, std::move(*json));
-    if ((*json)["event"].string()) return;  // nobody here waits for one
+    if ((*json)["event"].string()) {
+      if (event_hook) event_hook(*json);
+      return;
+    }
     const auto id = (*json)["id"].integer();
     // Zero is the greeting's, and an answer without a number is to a command QEMU could not parse: we sent none such.
     if (!id || *id <= 0) return fail("QEMU answered on its control socket to a command that was not sent");
@@ -230,6 +234,8 @@ awaitable<Result<void>> Qmp::execute_all(std::vector<Command> commands, base::De
   if (first) co_return *first;
   co_return Result<void>();
 }
+
+void Qmp::on_event(std::function<void(const base::JsonValue&)> hook) { state_->event_hook = std::move(hook); }
 
 const std::string& Qmp::qemu_version() const { return state_->qemu_version; }
 

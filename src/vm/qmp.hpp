@@ -7,6 +7,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ class Qmp {
     std::string arguments_json;
   };
   boost::asio::awaitable<Result<void>> execute_all(std::vector<Command> commands, base::Deadline deadline);
+
+  // Called for each event, on the executor's thread; "event" and "data" are QEMU's.
+  void on_event(std::function<void(const base::JsonValue& event)> hook);
 
   // QEMU's version from the greeting, "7.2.22".
   const std::string& qemu_version() const;

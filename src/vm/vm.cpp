@@ -330,6 +330,10 @@ awaitable<Result<void>> Vm::State::run_guest(std::shared_ptr<State> self, VmConf
   auto qmp = co_await Qmp::connect(std::move(qmp_socket), deadline);
   if (!qmp) co_return qmp.error();
   self->qmp = std::move(*qmp);
+  self->qmp->on_event([hook = config.on_disk_stop](const base::JsonValue& event) {
+    if (!hook || event.string_or("event", "") != "BLOCK_IO_ERROR") return;
+    if (event["data"].string_or("action", "") == "stop") hook(event["data"].string_or("reason", "unknown"));
+  });
 
   self->stage = "read-only check";
   if (auto ok = self->check_read_only(); !ok) co_return ok;
