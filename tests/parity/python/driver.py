@@ -145,7 +145,7 @@ def snapshot_record(value: Snapshot) -> dict[str, Any]:
 
 
 def template_record(value: orkestr.TemplateInfo) -> dict[str, Any]:
-    return fields(value, "name", "description", "built", "current", "build_id", "bytes", "digest", "kernel")
+    return fields(value, "name", "description", "built", "current", "build_id", "digest", "kernel", bytes=value.bytes or 0)
 
 
 def error_record(error: errors.OrkestrError) -> dict[str, Any]:
