@@ -225,7 +225,7 @@ def start(call: Call) -> Any:
 
 
 def find_command(call: Call) -> Any:
-    command = next(one for one in call.on().commands() if one.id == call.text("command_id"))
+    command = call.on().command(call.text("command_id"))
     return keep(command, command_record(command))
 
 
