@@ -16,6 +16,7 @@
 #include "image/kernel.hpp"
 #include "image/store.hpp"
 #include "image/tool.hpp"
+#include "image/user_namespace.hpp"
 #include "local/supervisor_path.hpp"
 
 namespace orkestr {
@@ -173,9 +174,8 @@ void inspect_templates(const base::Places& places, Findings& findings) {
     if (!info.current) outdated = info.name;
   }
   if (built.empty()) {
-    return findings.warning("templates",
-                            "none is built; the first create builds its template, which takes minutes and needs root",
-                            "sudo orkestr template build python-3.12-bare");
+    return findings.warning("templates", "none is built; the first create builds its template, which takes minutes",
+                            "orkestr template build python-3.12-bare");
   }
   if (!outdated.empty()) {
     return findings.warning("templates", fmt::format("built: {}; {} is of an older recipe", built, outdated),
@@ -207,7 +207,15 @@ void inspect_build_tools(Findings& findings) {
     packages += fmt::format(" {}", tool.package);
   };
   for (const auto& tool : kTools) look(tool);
-  if (missing.empty()) return findings.ok("build tools", found);
+  if (::geteuid() != 0) look({"newuidmap", "uidmap"});
+  if (missing.empty()) {
+    const auto obstacle = image::obstacle_to_root();
+    if (!obstacle) return findings.ok("build tools", found + (::geteuid() == 0 ? "" : "; run in a user namespace"));
+    return findings.warning(
+        "build tools",
+        fmt::format("{}: this user cannot build templates; using those that are built needs nothing", obstacle->what),
+        obstacle->remedy);
+  }
   findings.warning(
       "build tools",
       fmt::format("{} missing: some templates cannot be built here; using those that are built needs none", missing),

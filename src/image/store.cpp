@@ -21,6 +21,7 @@
 #include "image/kernel.hpp"
 #include "image/recipe.hpp"
 #include "image/tool.hpp"
+#include "image/user_namespace.hpp"
 
 namespace orkestr::image {
 namespace {
@@ -337,7 +338,7 @@ Result<void> remove_template(const std::string& cache_dir, std::string_view name
   if (::unlink((home + "/current").c_str()) != 0 && errno != ENOENT) {
     return base::errno_error(fmt::format("remove template '{}': remove {}/current", name, home), errno);
   }
-  ORKESTR_CHECK(base::remove_tree(home));
+  ORKESTR_CHECK(remove_built(home));
   return collect_kernels(cache_dir);
 }
 
