@@ -121,11 +121,10 @@ Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string
     for (const auto& info : *all) known.push_back(info.name);
   }
   if (std::find(known.begin(), known.end(), name) == known.end()) return unknown_template(name, known);
-  return Error(
-      ErrorCode::template_not_found,
-      fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}{}`; in "
-                  "a checkout of the source, `./dev quickstart` does that too.",
-                  name, fmt::join(cache_dirs, ", "), ::geteuid() == 0 ? "" : "sudo ", build_command(name)));
+  return Error(ErrorCode::template_not_found,
+               fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`; in "
+                           "a checkout of the source, `./dev quickstart` does that too.",
+                           name, fmt::join(cache_dirs, ", "), build_command(name)));
 }
 
 // ---- verification
