@@ -11,12 +11,6 @@
 namespace orkestr::capi {
 namespace {
 
-constexpr const char* kFixTheCall = "fix the call";
-constexpr const char* kFixTheMachine = "fix the machine; `orkestr doctor` looks at it";
-constexpr const char* kRetryLater = "retry later";
-constexpr const char* kLookAtTheCommand = "look at the command";
-constexpr const char* kAskTheAccount = "ask for more at the service's account, or check its key";
-
 struct Known {
   ErrorCode code;
   orkestr_status status;
@@ -24,38 +18,50 @@ struct Known {
 };
 
 constexpr std::array kKnown = {
-    Known{ErrorCode::internal, ORKESTR_INTERNAL, kFixTheMachine},
-    Known{ErrorCode::invalid_argument, ORKESTR_INVALID_ARGUMENT, kFixTheCall},
-    Known{ErrorCode::unauthorized, ORKESTR_UNAUTHORIZED, kAskTheAccount},
-    Known{ErrorCode::forbidden, ORKESTR_FORBIDDEN, kAskTheAccount},
-    Known{ErrorCode::rate_limited, ORKESTR_RATE_LIMITED, kRetryLater},
-    Known{ErrorCode::plan_limit, ORKESTR_PLAN_LIMIT, kAskTheAccount},
-    Known{ErrorCode::usage_exhausted, ORKESTR_USAGE_EXHAUSTED, kAskTheAccount},
-    Known{ErrorCode::trial_exhausted, ORKESTR_TRIAL_EXHAUSTED, kAskTheAccount},
-    Known{ErrorCode::lifetime_cap_reached, ORKESTR_LIFETIME_CAP_REACHED, kAskTheAccount},
-    Known{ErrorCode::session_cap_reached, ORKESTR_SESSION_CAP_REACHED, kAskTheAccount},
-    Known{ErrorCode::snapshot_cap_reached, ORKESTR_SNAPSHOT_CAP_REACHED, kAskTheAccount},
-    Known{ErrorCode::fleet_full_retry, ORKESTR_FLEET_FULL_RETRY, kRetryLater},
-    Known{ErrorCode::not_found, ORKESTR_NOT_FOUND, kFixTheCall},
-    Known{ErrorCode::not_ready, ORKESTR_NOT_READY, kFixTheCall},
-    Known{ErrorCode::exec_timeout, ORKESTR_EXEC_TIMEOUT, kLookAtTheCommand},
-    Known{ErrorCode::exec_killed, ORKESTR_EXEC_KILLED, kLookAtTheCommand},
-    Known{ErrorCode::network_policy_blocked, ORKESTR_NETWORK_POLICY_BLOCKED, kLookAtTheCommand},
-    Known{ErrorCode::interpreter_unavailable, ORKESTR_INTERPRETER_UNAVAILABLE, kFixTheCall},
-    Known{ErrorCode::file_not_found, ORKESTR_FILE_NOT_FOUND, kFixTheCall},
-    Known{ErrorCode::not_permitted, ORKESTR_NOT_PERMITTED, kFixTheCall},
-    Known{ErrorCode::is_a_directory, ORKESTR_IS_A_DIRECTORY, kFixTheCall},
-    Known{ErrorCode::not_a_directory, ORKESTR_NOT_A_DIRECTORY, kFixTheCall},
-    Known{ErrorCode::file_exists, ORKESTR_FILE_EXISTS, kFixTheCall},
-    Known{ErrorCode::volume_in_use, ORKESTR_VOLUME_IN_USE, kRetryLater},
-    Known{ErrorCode::template_not_found, ORKESTR_TEMPLATE_NOT_FOUND, kFixTheCall},
-    Known{ErrorCode::template_build_failed, ORKESTR_TEMPLATE_BUILD_FAILED, kFixTheMachine},
-    Known{ErrorCode::snapshot_incompatible, ORKESTR_SNAPSHOT_INCOMPATIBLE, kFixTheMachine},
-    Known{ErrorCode::not_supported, ORKESTR_NOT_SUPPORTED, kFixTheCall},
-    Known{ErrorCode::vm_failed, ORKESTR_VM_FAILED, kFixTheMachine},
-    Known{ErrorCode::connection, ORKESTR_CONNECTION, kRetryLater},
-    Known{ErrorCode::api, ORKESTR_API_ERROR, kRetryLater},
-    Known{ErrorCode::cancelled, ORKESTR_CANCELLED, "nothing; it was asked for"},
+    Known{ErrorCode::internal, ORKESTR_INTERNAL,
+          "Run `orkestr doctor`; if it finds nothing, report the message as a bug."},
+    Known{ErrorCode::invalid_argument, ORKESTR_INVALID_ARGUMENT,
+          "Correct the argument; the message names it, its value and what is allowed."},
+    Known{ErrorCode::unauthorized, ORKESTR_UNAUTHORIZED, "Give a valid key as api_key or in ORKESTR_API_KEY."},
+    Known{ErrorCode::forbidden, ORKESTR_FORBIDDEN, "Use a key with the scope that this needs."},
+    Known{ErrorCode::rate_limited, ORKESTR_RATE_LIMITED,
+          "Wait for retry_after seconds where it is given, and repeat the call."},
+    Known{ErrorCode::plan_limit, ORKESTR_PLAN_LIMIT, "Ask for less, end other sandboxes, or change the plan."},
+    Known{ErrorCode::usage_exhausted, ORKESTR_USAGE_EXHAUSTED, "Wait until the usage is reset, or change the plan."},
+    Known{ErrorCode::trial_exhausted, ORKESTR_TRIAL_EXHAUSTED, "Change to a paid plan."},
+    Known{ErrorCode::lifetime_cap_reached, ORKESTR_LIFETIME_CAP_REACHED, "Create a new sandbox, or change the plan."},
+    Known{ErrorCode::session_cap_reached, ORKESTR_SESSION_CAP_REACHED, "Close a session, or change the plan."},
+    Known{ErrorCode::snapshot_cap_reached, ORKESTR_SNAPSHOT_CAP_REACHED,
+          "Terminate a paused sandbox or delete a snapshot; locally ORKESTR_MAX_SNAPSHOTS is the cap."},
+    Known{ErrorCode::fleet_full_retry, ORKESTR_FLEET_FULL_RETRY,
+          "Wait for retry_after seconds where it is given, or end other sandboxes."},
+    Known{ErrorCode::not_found, ORKESTR_NOT_FOUND, "Check the id; records of ended sandboxes are kept for 24 hours."},
+    Known{ErrorCode::not_ready, ORKESTR_NOT_READY, "Resume it if it is paused, create another one if it has ended."},
+    Known{ErrorCode::exec_timeout, ORKESTR_EXEC_TIMEOUT,
+          "Look at the output so far, and give a longer timeout if the command needs it."},
+    Known{ErrorCode::exec_killed, ORKESTR_EXEC_KILLED,
+          "Look at signal and oom; after the out-of-memory killer give the sandbox more memory."},
+    Known{ErrorCode::network_policy_blocked, ORKESTR_NETWORK_POLICY_BLOCKED,
+          "Allow the host in allow_domains, or choose another network."},
+    Known{ErrorCode::interpreter_unavailable, ORKESTR_INTERPRETER_UNAVAILABLE, "Use a template that has it."},
+    Known{ErrorCode::file_not_found, ORKESTR_FILE_NOT_FOUND, "Check the path; list its directory."},
+    Known{ErrorCode::not_permitted, ORKESTR_NOT_PERMITTED,
+          "Write below /workspace, /tmp or /persist; on the host, use the rights that the message names."},
+    Known{ErrorCode::is_a_directory, ORKESTR_IS_A_DIRECTORY, "Give the path of a file."},
+    Known{ErrorCode::not_a_directory, ORKESTR_NOT_A_DIRECTORY, "Give the path of a directory."},
+    Known{ErrorCode::file_exists, ORKESTR_FILE_EXISTS, "Choose another name, or remove what is there."},
+    Known{ErrorCode::volume_in_use, ORKESTR_VOLUME_IN_USE, "End the sandbox that has the volume."},
+    Known{ErrorCode::template_not_found, ORKESTR_TEMPLATE_NOT_FOUND,
+          "Check the name, or build it with `orkestr template build NAME`."},
+    Known{ErrorCode::template_build_failed, ORKESTR_TEMPLATE_BUILD_FAILED,
+          "Mend what the message names and build again; what was fetched is kept."},
+    Known{ErrorCode::snapshot_incompatible, ORKESTR_SNAPSHOT_INCOMPATIBLE,
+          "Resume it where it was made; its files are kept."},
+    Known{ErrorCode::not_supported, ORKESTR_NOT_SUPPORTED, "Leave it out, or use the other backend."},
+    Known{ErrorCode::vm_failed, ORKESTR_VM_FAILED, "Look at stage and console_tail, and run `orkestr doctor`."},
+    Known{ErrorCode::connection, ORKESTR_CONNECTION, "Check address and network, and repeat the call."},
+    Known{ErrorCode::api, ORKESTR_API_ERROR, "Look at status_code and detail; quote request_id to the service."},
+    Known{ErrorCode::cancelled, ORKESTR_CANCELLED, "Nothing to do, unless you did not cancel it."},
 };
 static_assert(kKnown.size() == static_cast<std::size_t>(ErrorCode::cancelled) + 1);
 

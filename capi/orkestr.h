@@ -116,7 +116,7 @@ ORKESTR_API const char* orkestr_status_name(orkestr_status status);
 ORKESTR_API orkestr_status orkestr_error_status(const orkestr_error* error);
 /* For a person: what was tried, what happened, what to do. Borrowed from the error. */
 ORKESTR_API const char* orkestr_error_message(const orkestr_error* error);
-/* What a caller should do about errors of this status: "fix the call", "retry later"… Static. */
+/* What a caller should do about errors of this status. Borrowed from the error. */
 ORKESTR_API const char* orkestr_error_hint(const orkestr_error* error);
 /* The id that the service gave the request; empty for local sandboxes. Borrowed from the error. */
 ORKESTR_API const char* orkestr_error_request_id(const orkestr_error* error);

@@ -139,6 +139,7 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_resume_options resume = ORKESTR_RESUME_OPTIONS_INIT;
   orkestr_template_options build = ORKESTR_TEMPLATE_OPTIONS_INIT;
   orkestr_pool_options pool = ORKESTR_POOL_OPTIONS_INIT;
+  orkestr_sandbox* none = NULL;
   orkestr_client* other = NULL;
   orkestr_pair pair = {"NAME", NULL};
   struct {
@@ -190,14 +191,17 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "huge");
   create.machine_size = NULL;
   create.cpu = 0.1;
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "cpu");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "cpu",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   create.cpu = 0;
   create.timeout_ms = INT64_MIN;
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "timeout");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "timeout",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   create.timeout_ms = 0;
   create.template_name = "python-3.11-bear";
   create.no_auto_build = 1;
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear");
+  REFUSED(ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   list.status = "asleep";
   FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "asleep");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");

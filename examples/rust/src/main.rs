@@ -1,12 +1,13 @@
 // Runs untrusted code in a throwaway Linux computer of its own, from Rust, through the C interface. `cargo run`
 //
 // expect: 499999500000
-use std::ffi::{c_char, c_int, CStr, CString};
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
+use std::os::raw::{c_char, c_int};
 use std::ptr::{null, null_mut};
 
 mod ffi {
-    use std::ffi::{c_char, c_double, c_int, c_void};
+    use std::os::raw::{c_char, c_double, c_int, c_void};
 
     // Opaque: only pointers to it exist.
     #[repr(C)]
@@ -119,10 +120,10 @@ impl Sandbox<'_> {
         })?;
         let mut length = 0;
         let stdout = unsafe {
-            let data = ffi::orkestr_value_bytes(value.0, c"stdout".as_ptr(), &mut length);
+            let data = ffi::orkestr_value_bytes(value.0, b"stdout\0".as_ptr().cast(), &mut length);
             std::slice::from_raw_parts(data.cast::<u8>(), length).to_vec()
         };
-        Ok((unsafe { ffi::orkestr_value_integer(value.0, c"exit_code".as_ptr()) }, stdout))
+        Ok((unsafe { ffi::orkestr_value_integer(value.0, b"exit_code\0".as_ptr().cast()) }, stdout))
     }
 
     fn terminate(&self) -> Result<(), String> {
