@@ -1,7 +1,7 @@
 "use strict";
 // A stream driven to its end: what Sandbox.run does where the output is shown, or the input made, as it goes.
 const check = require("./arguments.js");
-const { ExecKilled, ExecTimeout } = require("./errors.js");
+const { Cancelled, ExecKilled, ExecTimeout } = require("./errors.js");
 const { ExecResult } = require("./process.js");
 
 const DEFAULT_CAP = 64 * 2 ** 20;
@@ -65,11 +65,13 @@ async function collect(stream, pieces, tty, callbacks, maxOutputBytes = DEFAULT_
   else if (tty) void stream.closeInput();
   let last;
   try {
-    for await (const chunk of stream) {
-      last = chunk;
-      if (chunk.isFinal) break;
-      kept[chunk.stream].append(chunk.dataBytes);
-      await callbacks[chunk.stream]?.(chunk.data);
+    // Not `for await`: what a callback throws must cancel the stream, not close it first.
+    while (!last?.isFinal) {
+      last = (await stream.next()).value;
+      if (last === undefined) throw new Cancelled("the stream was closed before the command had ended");
+      if (last.isFinal) break;
+      kept[last.stream].append(last.dataBytes);
+      await callbacks[last.stream]?.(last.data);
     }
   } catch (error) {
     stream.cancel();

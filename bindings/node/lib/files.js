@@ -5,43 +5,37 @@ const check = require("./arguments.js");
 const { InvalidArgumentRange } = require("./errors.js");
 const { make, partOf, toDate, toDateOrNull } = require("./handles.js");
 const { call, core } = require("./native.js");
+const { unfinished } = require("./process.js");
 
 const PIECE = 2 ** 20;
 const SIGNAL = { signal: check.signal };
 const MODE = { mode: check.integer, signal: check.signal };
 const DEFAULT_MODE = 0o644;
 
-// The first byte that is no UTF-8, or -1.
+// Where the first byte is that is no UTF-8, or of a character without its end.
 function firstDamage(bytes) {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  const good = (end) => {
+  const isGood = (end) => {
     try {
-      decoder.decode(bytes.subarray(0, end), { stream: true });
+      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(0, end), { stream: true });
       return true;
     } catch {
       return false;
-    } finally {
-      try {
-        decoder.decode();
-      } catch {
-        // Only the state is reset.
-      }
     }
   };
-  let [low, high] = [0, bytes.length]; // good(low), not good(high + 1)
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (good(middle)) low = middle;
-    else high = middle - 1;
+  let [good, bad] = [0, bytes.length + 1];
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (isGood(middle)) good = middle;
+    else bad = middle;
   }
-  return low;
+  return good - unfinished(bytes.subarray(0, good));
 }
 
 function decode(path, bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
-    const at = Math.min(firstDamage(bytes), bytes.length - 1);
+    const at = firstDamage(bytes);
     const byte = `0x${bytes[at].toString(16).padStart(2, "0")}`;
     throw new InvalidArgumentRange(`${path} is not UTF-8 text: byte ${byte} at offset ${at}; use readBytes()`, { cause: error });
   }
@@ -120,7 +114,7 @@ class Files {
   }
 
   async read(path, options) {
-    return decode(String(path), await this.readBytes(path, options));
+    return decode(String(path), await Files.prototype.readBytes.call(this, path, options));
   }
 
   async readBytes(path, options) {
@@ -140,7 +134,7 @@ class Files {
   }
 
   async writeBytes(path, content, options) {
-    await this.write(path, check.bytes("content", content), options);
+    await Files.prototype.write.call(this, path, check.bytes("content", content), options);
   }
 
   async list(path, options) {

@@ -1,7 +1,7 @@
 "use strict";
 // Commands: what they return, and their output as it comes.
 const check = require("./arguments.js");
-const { Cancelled, fromNative } = require("./errors.js");
+const { Cancelled, SandboxNotReady, fromNative } = require("./errors.js");
 const { asyncDispose, hold, partOf } = require("./handles.js");
 const { ask, call, core } = require("./native.js");
 
@@ -67,8 +67,10 @@ class StreamDecoder {
 }
 
 // The part that the output of a command and that of a background command have in common: pulled, decoded, one consumer.
+// `opening` is the native stream, or a promise of it where its sandbox has to be found first.
 class Puller {
   #native;
+  #opening;
   #calls;
   #decoders = { stdout: new StreamDecoder(), stderr: new StreamDecoder() };
   #ready = []; // chunks, and last of all maybe an error
@@ -76,12 +78,25 @@ class Puller {
   #turn = Promise.resolve();
   closed = false;
 
-  constructor(native, calls) {
-    this.#native = native;
+  constructor(opening, calls) {
     this.#calls = calls;
+    if (!(opening instanceof Promise)) {
+      this.#native = opening;
+      return;
+    }
+    this.#opening = opening.then((native) => {
+      this.#native = native;
+      if (this.closed) calls.close(native);
+      return native;
+    });
+    this.#opening.catch(() => {}); // next() tells
   }
+  // undefined while it is being opened.
   get native() {
     return this.#native;
+  }
+  opened() {
+    return this.#native ?? this.#opening;
   }
 
   // Calls of next() are answered one after the other.
@@ -91,6 +106,7 @@ class Puller {
     return mine;
   }
   async #next() {
+    if (this.#native === undefined && !this.closed) await this.#opening;
     while (this.#ready.length === 0 && !this.closed) await this.#pull();
     if (this.#ready.length === 0) return { done: true, value: undefined };
     const item = this.#ready.shift();
@@ -140,7 +156,7 @@ class Puller {
     if (this.closed) return;
     this.closed = true;
     if (this.#waiting !== 0) core.cancel(this.#waiting);
-    this.#calls.close(this.#native);
+    if (this.#native !== undefined) this.#calls.close(this.#native);
   }
 }
 
@@ -149,8 +165,8 @@ const WRITE_CHECKS = { timeoutSeconds: check.milliseconds, signal: check.signal 
 
 // The output of a running command: an async iterator of ExecChunk, and its input.
 class ExecStream {
-  constructor(native, signal) {
-    const puller = new Puller(native, OUTPUT);
+  constructor(opening, signal) {
+    const puller = new Puller(opening, OUTPUT);
     const abort = signal && (() => this.cancel());
     hold(this, { puller, signal, writing: Promise.resolve(), stop: () => signal?.removeEventListener("abort", abort) });
     signal?.addEventListener("abort", abort, { once: true });
@@ -183,6 +199,7 @@ class ExecStream {
     const bytes = Buffer.from(check.content("data", data)); // what the caller does with its memory afterwards is its own business
     const mine = part.writing.then(async () => {
       if (signal?.aborted) throw Cancelled.bySignal(signal);
+      await part.puller.opened();
       const rest = ask(() => core.streamWrite(part.puller.native, bytes, timeoutMs === undefined ? -1 : Math.max(0, timeoutMs)));
       if (rest !== undefined) await call(signal, () => rest);
     });
@@ -192,21 +209,25 @@ class ExecStream {
   // After all that was written.
   closeInput() {
     const part = partOf(ExecStream, this);
-    part.writing = part.writing.then(() => ask(() => core.streamCloseInput(part.puller.native)));
-    return part.writing;
+    part.writing = part.writing.then(async () => core.streamCloseInput(await part.puller.opened()));
+    const mine = part.writing;
+    part.writing = mine.catch(() => {});
+    return mine;
   }
   resize(cols, rows) {
     const { puller } = partOf(ExecStream, this);
     const size = [check.integer("cols", cols), check.integer("rows", rows)];
+    if (puller.native === undefined) throw new SandboxNotReady("resize: the stream is being opened; read from it first");
     ask(() => core.streamResize(puller.native, ...size));
   }
   get pid() {
     const { puller } = partOf(ExecStream, this);
-    return ask(() => core.streamPid(puller.native));
+    return puller.native === undefined ? 0 : ask(() => core.streamPid(puller.native));
   }
   cancel() {
     const { puller } = partOf(ExecStream, this);
-    ask(() => core.streamCancel(puller.native));
+    if (puller.native !== undefined) ask(() => core.streamCancel(puller.native));
+    else puller.opened().then(core.streamCancel, () => {});
   }
   close() {
     const { puller, stop } = partOf(ExecStream, this);

@@ -5,7 +5,7 @@ const check = require("./arguments.js");
 const { CHOICE, choose } = require("./client.js");
 const { collect } = require("./collect.js");
 const { BackgroundCommand } = require("./command.js");
-const { Cancelled, OrkestrError } = require("./errors.js");
+const { Cancelled } = require("./errors.js");
 const { follow, look } = require("./events.js");
 const { Files } = require("./files.js");
 const { asyncDispose, make, partOf, toDate, toDateOrNull } = require("./handles.js");
@@ -138,8 +138,8 @@ class Sandbox {
     const arguments_ = native(given);
     if (typeof stdin === "boolean") arguments_.stdinOpen = stdin;
     else if (stdin !== undefined) arguments_.stdin = check.content("stdin", stdin);
-    if (part.handle === undefined) throw new OrkestrError(`${part.record.id} came from Sandbox.list(); await sandbox.refresh() first`, { code: "not_ready" });
-    return new ExecStream(ask(() => core.execStream(part.handle, what, arguments_)), given.signal);
+    const open = (handle) => ask(() => core.execStream(handle, what, arguments_));
+    return new ExecStream(part.handle === undefined ? live(part).then(open) : open(part.handle), given.signal);
   }
 
   async commands(options) {
