@@ -5,6 +5,7 @@ const { Cancelled, OrkestrError, fromNative } = require("./errors.js");
 const { version } = require("../package.json");
 
 const core = load();
+process.once("exit", () => core.abandon()); // what is waited for then has nobody any more
 
 function load() {
   const file = process.env.ORKESTR_NODE_ADDON ?? path.join(__dirname, "..", "prebuilt", "orkestr.node");

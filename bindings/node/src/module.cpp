@@ -16,6 +16,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   add(exports, "cancel", [](const Napi::CallbackInfo& info) {
     Runtime::of(info.Env()).cancel(static_cast<std::uint32_t>(get_integer(info[0], "id")));
   });
+  add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
   add(exports, "isDetached", [](const Napi::CallbackInfo& info) -> Napi::Value {
     bool detached = false;
     if (napi_is_detached_arraybuffer(info.Env(), info[0], &detached) != napi_ok) throw Napi::Error::New(info.Env());

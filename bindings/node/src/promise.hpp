@@ -55,6 +55,7 @@ class PendingOperation : public Pending {
     return false;
   }
   void abandon() override { operation_.cancel(); }
+  void settled(std::chrono::milliseconds timeout) override { operation_.wait(timeout); }
 
  private:
   Operation<T> operation_;

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -15,6 +16,7 @@ namespace orkestr::node {
 namespace {
 
 constexpr std::uint64_t kStop = 0;  // ids begin with 1
+constexpr std::chrono::milliseconds kGrace{300};
 
 // Signals are for the threads of Node.
 class BlockedSignals {
@@ -77,9 +79,19 @@ void Runtime::stop() {
     (void)!::write(stop_event_, &one, sizeof one);
     watcher_.join();
   }
-  for (auto& [id, entry] : pending_) entry.pending->abandon();
+  abandon();
   pending_.clear();
   if (wake != nullptr) napi_release_threadsafe_function(wake, napi_tsfn_abort);
+}
+
+void Runtime::abandon() {
+  for (auto& [id, entry] : pending_) entry.pending->abandon();
+  using std::chrono::steady_clock;
+  const auto end = steady_clock::now() + kGrace;
+  for (auto& [id, entry] : pending_) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
+    entry.pending->settled(std::max(left, std::chrono::milliseconds{0}));
+  }
 }
 
 std::uint32_t Runtime::add(std::unique_ptr<Pending> pending) {
@@ -153,14 +165,11 @@ void Runtime::drain(napi_env env, napi_value, void* self, void*) {
     std::lock_guard lock(runtime.inbox_->mutex_);
     work.swap(runtime.inbox_->work_);
   }
-  const Napi::HandleScope scope(env);
-  for (Inbox::Work& one : work) {
-    try {
-      one(env);
-    } catch (const Napi::Error& error) {  // of a progress callback only, which JavaScript catches itself
-      error.ThrowAsJavaScriptException();
-      return;
-    }
+  try {
+    const Napi::HandleScope scope(env);
+    for (Inbox::Work& one : work) one(env);
+  } catch (const Napi::Error&) {
+    // Only in a worker that is being terminated, where nothing of JavaScript works any more: stop() ends what is left.
   }
 }
 

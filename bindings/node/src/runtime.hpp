@@ -22,6 +22,7 @@
 
 #include <napi.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -59,8 +60,9 @@ class Pending {
   virtual bool settle(Napi::Env env) = 0;
   // Asks for an early end. True: the promise was settled by this, and the work, if it goes on, is nobody's.
   virtual bool cancel(Napi::Env env) = 0;
-  // The environment is ending: as cancel(), without JavaScript.
+  // The environment is ending: as cancel(), without JavaScript; then settled() waits for that to have taken effect.
   virtual void abandon() {}
+  virtual void settled(std::chrono::milliseconds) {}
 };
 
 class Runtime {
@@ -77,6 +79,9 @@ class Runtime {
   void look(std::uint32_t id);
   // Nothing happens when it has settled.
   void cancel(std::uint32_t id);
+
+  // Cancels all that is pending, and waits for kGrace at most.
+  void abandon();
 
   const std::shared_ptr<Inbox>& inbox() const { return inbox_; }
 
