@@ -437,6 +437,8 @@ export class Sandbox implements AsyncDisposable {
   execStream(command: string | readonly string[], options?: ExecStreamOptions | null): ExecStream;
   /** Every background command, oldest first, the ended ones included; from any process. */
   commands(options?: SignalOptions | null): Promise<BackgroundCommand[]>;
+  /** One of them. @throws {SandboxNotFound} */
+  command(commandId: string, options?: SignalOptions | null): Promise<BackgroundCommand>;
 
   /** What happened, oldest first; with `follow` an iterator that goes on until the sandbox has ended. */
   events(options?: (EventOptions & { follow?: false | null }) | null): Promise<Event[]>;

@@ -200,6 +200,8 @@ test("background commands", async () => {
   await failure(forever.wait({ timeoutSeconds: 0.2 }), ExecTimeout);
   const listed = await sandbox.commands();
   assert.deepEqual(listed.map((one) => one.id).slice(-2), [command.id, forever.id]);
+  assert.equal((await sandbox.command(command.id)).exitCode, 5);
+  await failure(sandbox.command("cmd_none"), orkestr.OrkestrError);
   const stream = forever.stream();
   const pending = stream.next();
   await listed.at(-1).kill();

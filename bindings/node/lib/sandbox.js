@@ -149,6 +149,14 @@ class Sandbox {
     return (await call(signal, () => core.listCommands(handle))).map(BackgroundCommand._of);
   }
 
+  async command(commandId, options) {
+    const part = partOf(Sandbox, this);
+    const { signal } = check.options(options, SIGNAL);
+    const id = check.text("commandId", commandId);
+    const handle = await live(part);
+    return BackgroundCommand._of(await call(signal, () => core.getCommand(handle, id)));
+  }
+
   get files() {
     const part = partOf(Sandbox, this);
     return Files._of(() => live(part));

@@ -54,6 +54,11 @@ void export_commands(Napi::Env, Napi::Object exports) {
                    return out;
                  });
   });
+  add(exports, "getCommand", [](Info info) {
+    return begin_blocking(
+        info.Env(), [sandbox = sandbox_of(info), id = get_text(info[1], "commandId")] { return sandbox.command(id); },
+        to_handle);
+  });
   add(exports, "commandInfo", [](Info info) { return to_js(info.Env(), command_of(info).info()); });
   add(exports, "refreshCommand",
       [](Info info) { return begin(info.Env(), command_of(info).refresh_async(), to_undefined); });
