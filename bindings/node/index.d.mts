@@ -1,0 +1,3 @@
+export * from "./index.js";
+import * as orkestr from "./index.js";
+export default orkestr;

@@ -1,0 +1,11 @@
+// The same objects for `import` as for `require`.
+import orkestr from "./lib/index.js";
+
+export const {
+  APIError, AuthError, BackgroundCommand, Cancelled, CommandLogs, ConnectionError, ExecChunk, ExecKilled, ExecResult, ExecStream,
+  ExecTimeout, FileExists, FileNotFound, FileReader, FileWriter, Files, FleetFull, InterpreterUnavailable, InvalidArgument,
+  IsADirectory, LogStream, NetworkPolicyError, NotADirectory, NotPermitted, NotSupported, OrkestrClient, OrkestrError,
+  PlanLimitError, RateLimitError, Sandbox, SandboxNotFound, SandboxNotReady, Snapshot, SnapshotCapReached, SnapshotIncompatible,
+  Template, TemplateBuildError, TemplateNotFound, VmError, VolumeInUse, getDefaultClient, pool, setDefaultClient, version,
+} = orkestr;
+export default orkestr;

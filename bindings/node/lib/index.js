@@ -1,0 +1,18 @@
+"use strict";
+const errors = require("./errors.js");
+const { OrkestrClient, getDefaultClient, setDefaultClient } = require("./client.js");
+const { BackgroundCommand, CommandLogs, LogStream } = require("./command.js");
+const { FileReader, FileWriter, Files } = require("./files.js");
+const pool = require("./pool.js");
+const { ExecChunk, ExecResult, ExecStream } = require("./process.js");
+const { Sandbox } = require("./sandbox.js");
+const { Snapshot } = require("./snapshot.js");
+const { Template } = require("./template.js");
+const { version } = require("../package.json");
+
+const { InvalidArgumentType, InvalidArgumentRange, fromNative, ...classes } = errors;
+
+module.exports = {
+  BackgroundCommand, CommandLogs, ExecChunk, ExecResult, ExecStream, FileReader, FileWriter, Files, LogStream, OrkestrClient, Sandbox,
+  Snapshot, Template, getDefaultClient, pool, setDefaultClient, version, ...classes,
+};

@@ -1,0 +1,141 @@
+// The output of a command and of a background command as it comes.
+//
+// A stream is looked at without waiting (next); `ready` answers a promise for the moment when another look makes sense.
+// All looks are on the JavaScript thread. Only a write for which there is no room waits, on a thread of its own.
+#include <napi.h>
+
+#include <orkestr/orkestr.hpp>
+
+#include "handle.hpp"
+#include "promise.hpp"
+#include "surface.hpp"
+
+namespace orkestr::node {
+
+namespace {
+
+using Info = const Napi::CallbackInfo&;
+using Output = std::shared_ptr<ExecStream>;
+using Logs = std::shared_ptr<LogStream>;
+constexpr std::chrono::milliseconds kNow{0};
+constexpr std::chrono::milliseconds kSlice{250};
+
+// Settles when the stream's descriptor is readable; what there is to read is for next() to say.
+template <class Stream>
+class Readiness : public Pending {
+ public:
+  Readiness(Napi::Env env, std::shared_ptr<Stream> stream)
+      : stream_(std::move(stream)), deferred_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  int fd() override { return stream_->fd(); }
+  bool settle(Napi::Env env) override {
+    if (!std::exchange(watched_, true)) return false;
+    deferred_.Resolve(env.Undefined());
+    return true;
+  }
+  bool cancel(Napi::Env env) override {
+    deferred_.Resolve(env.Undefined());
+    return true;
+  }
+
+ private:
+  std::shared_ptr<Stream> stream_;
+  Napi::Promise::Deferred deferred_;
+  bool watched_ = false;  // the first look is before the descriptor is watched
+};
+
+template <class Stream>
+Napi::Value ready(Napi::Env env, const std::shared_ptr<Stream>& stream) {
+  auto pending = std::make_unique<Readiness<Stream>>(env, stream);
+  const Napi::Promise promise = pending->promise();
+  return with_id(env, promise, Runtime::of(env).add(std::move(pending)));
+}
+
+// A chunk; null at the end; undefined when there is nothing yet.
+template <class Stream>
+Napi::Value next(Napi::Env env, Stream& stream) {
+  const std::optional<ExecChunk> chunk = take(env, stream.next(kNow));
+  if (!chunk) return env.Null();
+  if (!chunk->is_final() && chunk->data.empty()) return env.Undefined();
+  return to_js(env, *chunk);
+}
+
+Napi::Value exec_stream(Info info) {
+  ExecOptions options = exec_options(get_object(info[2], "options"));
+  const auto& sandbox = of_handle<Sandbox>(info[0], "sandbox");
+  auto stream = info[1].IsArray() ? sandbox.run_stream(get_texts(info[1], "command"), std::move(options))
+                                  : sandbox.exec_stream(get_text(info[1], "command"), std::move(options));
+  return make_handle<Output>(info.Env(), std::make_shared<ExecStream>(take(info.Env(), std::move(stream))));
+}
+
+Result<void> write_all(ExecStream& stream, std::string_view rest, std::int64_t timeout_ms) {
+  const std::size_t all = rest.size();
+  const auto start = std::chrono::steady_clock::now();
+  while (!rest.empty()) {
+    auto taken = stream.write_some(rest, kSlice);
+    if (!taken.ok()) return taken.error();
+    rest.remove_prefix(*taken);
+    const auto waited = std::chrono::steady_clock::now() - start;
+    if (!rest.empty() && timeout_ms >= 0 && waited >= std::chrono::milliseconds{timeout_ms}) {
+      return Error(ErrorCode::exec_timeout,
+                   "write: within " + std::to_string(timeout_ms) + " ms the command took " +
+                       std::to_string(all - rest.size()) + " of " + std::to_string(all) +
+                       " bytes; it still runs. Read its output beside writing, wait longer, or "
+                       "cancel it");
+    }
+  }
+  return {};
+}
+
+// undefined when all was taken at once, else as begin().
+Napi::Value write(Info info) {
+  const Output output = of_handle<Output>(info[0], "stream");
+  std::string bytes = get_bytes(info[1], "data");
+  const std::int64_t timeout_ms = get_integer(info[2], "timeoutMs");
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    const std::size_t taken = take(info.Env(), output->write_some(std::string_view(bytes).substr(at), kNow));
+    if (taken == 0) break;
+    at += taken;
+  }
+  if (at == bytes.size()) return info.Env().Undefined();
+  return begin_blocking(
+      info.Env(),
+      [output, bytes = std::move(bytes), at, timeout_ms] {
+        return write_all(*output, std::string_view(bytes).substr(at), timeout_ms);
+      },
+      to_undefined);
+}
+
+ExecStream& output_of(Info info) { return *of_handle<Output>(info[0], "stream"); }
+LogStream& logs_of(Info info) { return *of_handle<Logs>(info[0], "stream"); }
+
+Napi::Value open_logs(Info info) {
+  const auto& command = of_handle<BackgroundCommand>(info[0], "command");
+  const auto offset = static_cast<std::uint64_t>(std::max<std::int64_t>(0, get_integer(info[1], "offset")));
+  auto stream = command.stream(offset, std::chrono::seconds{get_integer(info[2], "timeoutSeconds")});
+  return make_handle<Logs>(info.Env(), std::make_shared<LogStream>(take(info.Env(), std::move(stream))));
+}
+
+}  // namespace
+
+void export_streams(Napi::Env, Napi::Object exports) {
+  add(exports, "execStream", exec_stream);
+  add(exports, "streamNext", [](Info info) { return next(info.Env(), output_of(info)); });
+  add(exports, "streamReady", [](Info info) { return ready(info.Env(), of_handle<Output>(info[0], "stream")); });
+  add(exports, "streamWrite", write);
+  add(exports, "streamCloseInput", [](Info info) { output_of(info).close_input(); });
+  add(exports, "streamResize", [](Info info) {
+    take(info.Env(), output_of(info).resize(static_cast<int>(get_integer(info[1], "cols")),
+                                            static_cast<int>(get_integer(info[2], "rows"))));
+  });
+  add(exports, "streamPid", [](Info info) { return to_number(info.Env(), output_of(info).pid()); });
+  add(exports, "streamCancel", [](Info info) { output_of(info).cancel(); });
+  add(exports, "streamClose", [](Info info) { output_of(info).close(); });
+  add(exports, "openLogs", open_logs);
+  add(exports, "logsNext", [](Info info) { return next(info.Env(), logs_of(info)); });
+  add(exports, "logsReady", [](Info info) { return ready(info.Env(), of_handle<Logs>(info[0], "stream")); });
+  add(exports, "logsClose", [](Info info) { logs_of(info).close(); });
+}
+
+}  // namespace orkestr::node
