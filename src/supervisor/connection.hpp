@@ -27,7 +27,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::function<void()> established;
     // An error closes the connection with it. `ping` is answered here and does not come.
     std::function<Result<void>(const wire::Frame&)> frame;
-    std::function<void()> pong;  // may be left out
+    std::function<void()> pong{};  // may be left out
     // Last of all, once; not after close().
     std::function<void(const Error& why, End end)> closed;
   };

@@ -83,7 +83,7 @@ Result<QemuBuild> identify_qemu(const std::string& cache_file) {
   base::ChildOptions child;
   child.argv = {build.path, "--version"};
   child.inherit_env = false;
-  child.cwd = "/";
+  child.cwd = std::string("/");
   ORKESTR_TRY(const auto ran, base::run_child(child, base::Deadline::after(std::chrono::seconds(10))));
   build.version = parse_qemu_version(ran.output);
   if (build.version.empty()) {
