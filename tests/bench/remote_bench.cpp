@@ -2,7 +2,7 @@
 // many streams, calls on one connection; and the published Python client in the same run, when its interpreter is
 // given.
 //
-//   orkestr-bench-remote [--published PYTHON]
+//   orkestr-bench-remote [--published PYTHON] [--json FILE]
 #include <curl/curl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,7 +50,16 @@ std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
   return size * count;
 }
 
-void row(const char* name, double value, const char* unit) { fmt::print("{:<28} {:>10.2f} {}\n", name, value, unit); }
+// As the rows of orkestr-bench: {"key": "remote_upload", "median": …, "n": 1, "unit": "MB/s"}.
+std::vector<std::string> json_rows;
+
+void row(const char* name, double value, const char* unit) {
+  fmt::print("{:<28} {:>10.2f} {}\n", name, value, unit);
+  std::string key = std::string("remote_") + name;
+  std::replace(key.begin(), key.end(), ' ', '_');
+  key.erase(std::remove(key.begin(), key.end(), ','), key.end());
+  json_rows.push_back(fmt::format(R"({{"key":"{}","median":{},"n":1,"unit":"{}"}})", key, value, unit));
+}
 
 // The same calls in Python; prints "name value" lines.
 constexpr const char* kPython = R"(
@@ -76,7 +86,11 @@ print("stdout", 32 / (time.perf_counter() - t))
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* published = argc > 2 && std::strcmp(argv[1], "--published") == 0 ? argv[2] : nullptr;
+  const char *published = nullptr, *json_file = nullptr;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--published") == 0) published = argv[i + 1];
+    if (std::strcmp(argv[i], "--json") == 0) json_file = argv[i + 1];
+  }
   for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
   testing::TestService::Options options;
   options.record = false;
@@ -164,5 +178,10 @@ int main(int argc, char** argv) {
     std::fflush(stdout);
   }
   static_cast<void>(sandbox.terminate());
+  if (json_file != nullptr) {
+    std::ofstream file(json_file);
+    file << fmt::format("[{}]\n", fmt::join(json_rows, ","));
+    if (!file.flush()) return 1;
+  }
   return 0;
 }
