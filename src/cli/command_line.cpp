@@ -284,7 +284,7 @@ std::string did_you_mean(const CLI::App& root, const std::vector<std::string>& w
   const auto sentence = [](const std::string& what, const std::string& word, const std::vector<std::string>& known) {
     const auto similar = image::similar_names(word, known);
     return fmt::format("there is no {} '{}'{}", what, word,
-                       similar.empty() ? "" : fmt::format("; did you mean {}?", fmt::join(similar, ", ")));
+                       similar.empty() ? "." : fmt::format("; did you mean {}?", fmt::join(similar, ", ")));
   };
   const CLI::App* app = &root;
   bool value_follows = false;

@@ -72,7 +72,7 @@ int run_program(std::vector<std::string> words) {
   const auto app = make_command_line(invocation);
   const std::string unknown = did_you_mean(*app, words);
   if (!unknown.empty()) {
-    fmt::print(stderr, "orkestr: {}. `orkestr {}--help` shows all.\n", unknown,
+    fmt::print(stderr, "orkestr: {} `orkestr {}--help` shows all.\n", unknown,
                unknown.starts_with("there is no option") && words.front().front() != '-' ? words.front() + " " : "");
     return kExitUsage;
   }

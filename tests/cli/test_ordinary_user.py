@@ -107,7 +107,7 @@ def test_a_build_gives_the_owners_that_roots_gives(nobody, cli):
     shutil.chown(home, "nobody", "nogroup")
     (home / "cache").symlink_to(cache)
     listing = nobody.ok("run", "debian-12", "--", *LISTING.split(), ORKESTR_HOME=str(home))
-    assert len(list((cache / "snapshots").iterdir())) == 1  # made by this user, who needs nothing for that
+    assert [path for path in (cache / "snapshots").iterdir() if path.is_dir()] != []  # made by this user, who needs nothing for that
     mine = {line.split(":", 4)[4]: line for line in listing.splitlines()}
     theirs = {line.split(":", 4)[4]: line for line in cli.ok("run", TEMPLATE, "--", *LISTING.split()).splitlines()}
     common = mine.keys() & theirs.keys()

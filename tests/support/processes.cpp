@@ -10,7 +10,7 @@ namespace orkestr::testing {
 
 namespace fs = std::filesystem;
 
-std::vector<Process> processes_of(const std::string& sandbox_id) {
+std::vector<Process> processes_of(const std::string& part_of_path) {
   std::vector<Process> found;
   std::error_code ignored;
   for (const auto& process : fs::directory_iterator("/proc", ignored)) {
@@ -18,7 +18,7 @@ std::vector<Process> processes_of(const std::string& sandbox_id) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     for (fs::directory_iterator fd(process.path() / "fd", ignored), end; fd != end; fd.increment(ignored)) {
       std::string target = fs::read_symlink(fd->path(), ignored);
-      if (target.find(sandbox_id) == std::string::npos) continue;
+      if (target.find(part_of_path) == std::string::npos) continue;
       auto comm = base::read_file(process.path() / "comm");
       found.push_back({std::stoi(name), comm ? comm->substr(0, comm->find('\n')) : ""});
       break;

@@ -11,8 +11,9 @@ struct Process {
   std::string command;  // comm: "qemu-system-x86", "orkestr-supervi"
 };
 
-// Every process that holds something of the sandbox open: its supervisor and its QEMU hold the lock file.
-std::vector<Process> processes_of(const std::string& sandbox_id);
+// Every process of the machine that holds a file open whose path has this in it, a sandbox's id or a directory: its
+// supervisor and its QEMU hold the lock file.
+std::vector<Process> processes_of(const std::string& part_of_path);
 // The one whose command begins like this; 0 when there is none.
 int pid_of(const std::string& sandbox_id, const std::string& command_prefix);
 // Private memory (not shared with any other process) in MiB.

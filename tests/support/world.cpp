@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 namespace {
 
 // Not ourselves: a handle holds the lock file of its sandbox open.
-std::vector<Process> others_of(const std::string& sandbox_id) {
-  auto found = processes_of(sandbox_id);
+std::vector<Process> others_of(const std::string& part_of_path) {
+  auto found = processes_of(part_of_path);
   std::erase_if(found, [](const Process& process) { return process.pid == getpid(); });
   return found;
 }
@@ -64,13 +64,9 @@ World::World(Cache cache, const std::string& below) {
 }
 
 World::~World() {
+  // By this world's own path: a bare name in it, as "lock", is part of the name of files that anybody holds open.
+  for (const Process& process : others_of(home_ + "/state")) kill(process.pid, SIGKILL);
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(sandboxes_dir(), ignored)) {
-    for (const Process& process : others_of(entry.path().filename())) kill(process.pid, SIGKILL);
-  }
-  for (const auto& entry : fs::directory_iterator(pool_dir(), ignored)) {
-    for (const Process& process : processes_of(entry.path().filename())) kill(process.pid, SIGKILL);
-  }
   fs::remove_all(home_, ignored);
   if (home_before_.empty()) {
     unsetenv("ORKESTR_HOME");
