@@ -17,6 +17,7 @@
 #include "base/sha256.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "capi_rows.hpp"
 #include "image/store.hpp"
 #include "life_rows.hpp"
 #include "orkestr/orkestr.hpp"
@@ -87,13 +88,15 @@ class Bench {
     ORKESTR_CHECK(measure_pool(plan_, report_, another_floor));
     report_.floor_ms = median(report_.rows.front().samples);
     ORKESTR_CHECK(idle_memory());
-    if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout"})) {
+    if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout", "capi_exec",
+                   "capi_upload", "capi_download", "capi_stdout"})) {
       CreateOptions options;
       options.template_name = plan_.template_name;
       options.timeout = std::chrono::seconds(3600);
       ORKESTR_TRY(auto sandbox, Sandbox::create(options));
       report_.accelerator = sandbox.info().accelerator;
       auto outcome = in_sandbox(sandbox);
+      if (outcome) outcome = measure_capi(plan_, sandbox, report_);
       ORKESTR_CHECK(sandbox.terminate());
       ORKESTR_CHECK(outcome);
     }
