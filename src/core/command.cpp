@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <mutex>
 #include <thread>
 
@@ -18,22 +17,7 @@ namespace {
 
 using core::completed;
 
-constexpr std::array<std::string_view, 3> kStatuses = {"running", "exited", "killed"};
-
 }  // namespace
-
-std::string_view to_string(CommandStatus value) noexcept {
-  const auto index = static_cast<std::size_t>(value);
-  return index < kStatuses.size() ? kStatuses[index] : std::string_view("unknown");
-}
-
-Result<CommandStatus> parse_command_status(std::string_view text) {
-  for (std::size_t i = 0; i < kStatuses.size(); ++i) {
-    if (kStatuses[i] == text) return static_cast<CommandStatus>(i);
-  }
-  return Error(ErrorCode::invalid_argument,
-               fmt::format("status of a command is {}; allowed are running, exited, killed", core::shown(text)));
-}
 
 // --- LogStream
 

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/validate.hpp"
+#include "orkestr/command.hpp"
 
 namespace orkestr {
 namespace {
@@ -15,6 +16,7 @@ constexpr std::array<std::string_view, 3> kSizes = {"small", "medium", "large"};
 constexpr std::array<std::string_view, 2> kOnTimeouts = {"kill", "pause"};
 constexpr std::array<std::string_view, 7> kStatuses = {"starting", "running",    "pausing", "paused",
                                                        "resuming", "terminated", "failed"};
+constexpr std::array<std::string_view, 3> kCommandStatuses = {"running", "exited", "killed"};
 
 template <class Enum, std::size_t N>
 std::string_view name_of(const std::array<std::string_view, N>& names, Enum value) {
@@ -39,10 +41,14 @@ std::string_view to_string(Network value) noexcept { return name_of(kNetworks, v
 std::string_view to_string(Size value) noexcept { return name_of(kSizes, value); }
 std::string_view to_string(OnTimeout value) noexcept { return name_of(kOnTimeouts, value); }
 std::string_view to_string(Status value) noexcept { return name_of(kStatuses, value); }
+std::string_view to_string(CommandStatus value) noexcept { return name_of(kCommandStatuses, value); }
 
 Result<Network> parse_network(std::string_view text) { return parse<Network>("network", kNetworks, text); }
 Result<Size> parse_size(std::string_view text) { return parse<Size>("size", kSizes, text); }
 Result<OnTimeout> parse_on_timeout(std::string_view text) { return parse<OnTimeout>("on_timeout", kOnTimeouts, text); }
 Result<Status> parse_status(std::string_view text) { return parse<Status>("status", kStatuses, text); }
+Result<CommandStatus> parse_command_status(std::string_view text) {
+  return parse<CommandStatus>("status of a command", kCommandStatuses, text);
+}
 
 }  // namespace orkestr

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 HERE = pathlib.Path(__file__).resolve().parent
-DEADLINE_MS = 30_000
+DEADLINE_MS = 60_000
 ROW = re.compile(r'^ORKESTR_ERROR\((\w+), (\w+), (\d+), "(.*?)", "(.*)"\)$', re.M)
 
 
