@@ -318,12 +318,12 @@ Node to_node(const PoolInfo& info) {
       .add("problem", Node::text(info.problem));
 }
 
-Node to_node(const Error& error, const char* hint) {
+Node to_node(const Error& error) {
   const ErrorDetails& details = error.details();
   return Node::record()
       .add("code", Node::text(to_string(error.code())))
       .add("message", Node::text(error.message()))
-      .add("hint", Node::text(std::string_view(hint)))
+      .add("hint", Node::text(error_hint(error.code())))
       .add("status_code", Node::integer(details.status_code))
       .add("detail", Node::text(details.detail))
       .add("request_id", Node::text(details.request_id))

@@ -29,7 +29,7 @@ Node to_node(const Finding& finding);
 Node to_node(const GcReport& report);
 Node to_node(const PoolInfo& info);
 // The details of an error; `hint` as orkestr_error_hint() gives it.
-Node to_node(const Error& error, const char* hint);
+Node to_node(const Error& error);
 
 inline Node to_node(const std::string& text) { return Node::text(text); }
 

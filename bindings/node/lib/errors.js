@@ -26,6 +26,16 @@ function describe(error, type, about) {
   error.statusCode = about.statusCode ?? type.statusCode;
   error.detail = about.detail ?? null;
   error.requestId = about.requestId ?? null;
+  Object.defineProperty(error, "hint", { get: () => hintOf(error.code), configurable: true, enumerable: false });
+}
+
+// (An error may be that the native module, which has the table, cannot be loaded.)
+function hintOf(code) {
+  try {
+    return require("./native.js").core?.errorHint(code) ?? "";
+  } catch {
+    return "";
+  }
 }
 
 // What errors of a command carry: its output until then, as text and as bytes.

@@ -17,6 +17,10 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
     Runtime::of(info.Env()).cancel(static_cast<std::uint32_t>(get_integer(info[0], "id")));
   });
   add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
+  add(exports, "errorHint", [](const Napi::CallbackInfo& info) -> Napi::Value {
+    const auto code = error_code_from_string(info[0].ToString().Utf8Value());
+    return Napi::String::New(info.Env(), std::string(code ? error_hint(*code) : std::string_view()));
+  });
   add(exports, "isDetached", [](const Napi::CallbackInfo& info) -> Napi::Value {
     bool detached = false;
     if (napi_is_detached_arraybuffer(info.Env(), info[0], &detached) != napi_ok) throw Napi::Error::New(info.Env());
