@@ -18,8 +18,8 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   });
   add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
   add(exports, "errorHint", [](const Napi::CallbackInfo& info) -> Napi::Value {
-    const auto code = error_code_from_string(info[0].ToString().Utf8Value());
-    return Napi::String::New(info.Env(), std::string(code ? error_hint(*code) : std::string_view()));
+    const auto code = orkestr::error_code_from_string(info[0].ToString().Utf8Value());
+    return Napi::String::New(info.Env(), std::string(code ? orkestr::error_hint(*code) : std::string_view()));
   });
   add(exports, "isDetached", [](const Napi::CallbackInfo& info) -> Napi::Value {
     bool detached = false;
