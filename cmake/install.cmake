@@ -21,6 +21,7 @@ install(TARGETS orkestr-supervisor orkestr-agent orkestr-ro
 install(FILES LICENSE third_party/NOTICES DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
 
 install(DIRECTORY include/orkestr DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development FILES_MATCHING PATTERN "*.hpp")
+install(FILES capi/orkestr.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/orkestr COMPONENT development)
 install(EXPORT orkestrTargets NAMESPACE orkestr:: DESTINATION ${ORKESTR_CMAKE} COMPONENT development)
 set(generated ${CMAKE_BINARY_DIR}/generated/install)
 configure_package_config_file(cmake/orkestrConfig.cmake.in ${generated}/orkestrConfig.cmake INSTALL_DESTINATION ${ORKESTR_CMAKE})

@@ -11,7 +11,8 @@ add_link_options(-Wl,-z,relro,-z,now)
 # Warnings and sanitizers of our own targets, in one interface target; and where the built programs go.
 add_library(orkestr_options INTERFACE)
 target_include_directories(orkestr_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
-target_compile_options(orkestr_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror=return-type)
+target_compile_options(orkestr_options INTERFACE -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+                                                 -Werror=return-type)
 if(ORKESTR_SANITIZE)
   # Only where asked for: the static guest agent cannot carry a sanitizer's runtime.
   add_library(orkestr_sanitize INTERFACE)

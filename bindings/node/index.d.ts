@@ -597,8 +597,10 @@ export class OrkestrError extends Error {
   constructor(message?: string, about?: ErrorFields);
   /** Stable, to program against: "exec_timeout". */
   code: string;
+  /** What can be done about errors of this code, a sentence. */
+  readonly hint: string;
   /** The HTTP status the service publishes for it. */
-  statusCode: number | null;
+  readonly statusCode: number | null;
   /** What the service said, unchanged. */
   detail: unknown;
   requestId: string | null;

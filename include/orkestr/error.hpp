@@ -69,6 +69,11 @@ enum class ErrorCode {
 ORKESTR_API std::string_view to_string(ErrorCode code) noexcept;
 // The inverse; nothing for a name this version does not know.
 ORKESTR_API std::optional<ErrorCode> error_code_from_string(std::string_view name) noexcept;
+// The name of the code's exception class, the same in every language: "ExecTimeout".
+ORKESTR_API std::string_view error_class(ErrorCode code) noexcept;
+// What a caller can do about any error of this code: a sentence, the same in every language. What is special about one
+// error is in its message. docs/ERRORS.md has them all.
+ORKESTR_API std::string_view error_hint(ErrorCode code) noexcept;
 
 // What some codes carry beside the message. Fields that a code does not use keep their defaults.
 struct ErrorDetails {

@@ -8,9 +8,11 @@
 
 namespace orkestr {
 
-// Kinds: "created", "boot_retry", "running", "exec", "file_read", "file_write", "file_list", "file_stat",
-// "file_delete", "file_mkdir", "file_move", "terminated", "failed"; a later version may add some. Commands and files
-// are logged when they end. A field that a kind does not have is empty.
+// Kinds: of its life "created", "snapshot_made", "snapshot_failed", "snapshot_damaged", "boot_retry", "running",
+// "timeout_set", "pause_failed", "paused", "resumed", "disk_stopped" (the host's disk was full and the guest stood
+// still), "terminated", "failed"; of what was asked of it "exec", "command_start", "command_kill", "file_read",
+// "file_write", "file_list", "file_stat", "file_delete", "file_mkdir", "file_move". A later version may add some.
+// What takes time is logged when it ends. A field that a kind does not have is empty.
 struct Event {
   TimePoint time;  // of the host's wall clock, in milliseconds
   std::string kind;
@@ -20,7 +22,7 @@ struct Event {
   std::string path;     // of a file
   std::optional<int> exit_code;
   std::optional<std::int64_t> duration_ms;
-  std::string reason;  // of an end, of a second attempt to boot
+  std::string reason;  // of an end, a second attempt to boot, a failure, a full disk
   std::string json;    // all of it, as it is in the log: one line, an object
 };
 

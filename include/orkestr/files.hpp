@@ -61,6 +61,12 @@ class ORKESTR_API FileReader {
   FileReader& operator=(FileReader&&) noexcept;
   // At most `max_bytes`; empty at the end of the file.
   Result<std::string> read(std::size_t max_bytes = 1U << 20U);
+  // The next bytes as they came; empty at the end of the file. Nothing when `timeout` has passed.
+  Result<std::optional<std::string>> next(std::chrono::milliseconds timeout);
+  // Readable when next() would not wait, for who uses only that. Owned by the reader.
+  int fd();
+  // Drops the transfer: reading ends with `cancelled`. Any thread.
+  void cancel();
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -78,6 +84,12 @@ class ORKESTR_API FileWriter {
   // Waits while the guest is slower than the caller.
   Result<void> write(std::string_view bytes);
   Result<void> finish();
+  // The same for whoever has other things to do: how many of the bytes there was room for, and whether it is finished;
+  // 0 and false when `timeout` has passed. An unfinished finish() is to be called again.
+  Result<std::size_t> write_some(std::string_view bytes, std::chrono::milliseconds timeout);
+  Result<bool> finish(std::chrono::milliseconds timeout);
+  // Drops the transfer: writing ends with `cancelled`. Any thread.
+  void cancel();
 
  private:
   std::unique_ptr<Impl> impl_;

@@ -72,8 +72,9 @@ struct CreateOptions {
   std::string snapshot{};
   int max_retries = 5;                 // when the host or fleet is full
   std::chrono::seconds retry_max{60};  // in all
-  // A template that is known and not built is built first, which takes minutes and needs root: Sandbox::create() does
-  // it in the caller's thread, create_async() on a thread of the client. False: template_not_found, with the command.
+  // A template that is known and not built is built first, which takes minutes (see template.hpp): Sandbox::create()
+  // does it in the caller's thread, create_async() on a thread of the client. False: template_not_found, with the
+  // command.
   bool auto_build = true;
   ProgressCallback on_progress{};  // of that build
 };

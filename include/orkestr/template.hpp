@@ -4,10 +4,12 @@
 //   for (const auto& info : orkestr::Template::list().value()) …
 //   orkestr::Template::build("python-3.12", {.on_progress = show}).value();
 //
-// Building takes minutes and needs root, the network and the clients mmdebstrap, mvn, npm and pip, whose own settings
+// Building takes minutes and needs the network and the clients mmdebstrap, mvn, npm and pip, whose own settings
 // (mirrors, proxies, certificates) apply; using a template needs none of these. What root builds is in
-// /var/lib/orkestr/cache, for every user; ORKESTR_HOME names another place. Two builds at once in one place run one
-// after the other, whatever processes they are in, and the second finds the work done.
+// /var/lib/orkestr/cache, for every user. An ordinary user builds the same image into a cache of its own, in a user
+// namespace: for that it needs subordinate ids (subuid(5)) and newuidmap, and is told so. ORKESTR_HOME names another
+// place. Two builds at once in one place run one after the other, whatever processes they are in, and the second finds
+// the work done.
 //
 // Thread safety: static functions without state; any thread. The plain functions work in the caller's thread. The
 // *_async ones work on a thread of the client, which Client::close() ends (the operation is `cancelled`); progress is

@@ -104,8 +104,8 @@ void add_template_commands(CLI::App& app, Invocation& invocation) {
   list->add_flag("--json", *as_json, "for machines");
   list->callback([=, &invocation] { invocation.code = template_list(*as_json); });
 
-  CLI::App* build =
-      add(templates, "build", "build a template from its recipe (as root)", "sudo orkestr template build python-3.12");
+  CLI::App* build = add(templates, "build", "build a template from its recipe: yours, or with sudo for every user",
+                        "orkestr template build python-3.12");
   CLI::Option* build_name = build->add_option("name", command->name, kName);
   build->add_option("--recipe", command->recipe_file, "a recipe of your own, a JSON file that names its template")
       ->check(CLI::ExistingFile)

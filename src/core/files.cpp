@@ -57,6 +57,30 @@ Result<std::string> FileReader::read(std::size_t max_bytes) {
   return out;
 }
 
+Result<std::optional<std::string>> FileReader::next(std::chrono::milliseconds timeout) {
+  using Piece = std::optional<std::string>;
+  ORKESTR_CHECK(impl_->pull.check_process());
+  const auto deadline = base::Deadline::after(timeout);
+  while (impl_->at == impl_->rest.size() && !impl_->over) {
+    auto item = impl_->pull.next(deadline);
+    if (!item) return Piece();
+    impl_->over = !*item || (*item)->kind == StreamItem::Kind::end;
+    if (!*item) return item->error();
+    if ((*item)->kind != StreamItem::Kind::output) continue;
+    impl_->rest = std::move((*item)->data);
+    impl_->at = 0;
+  }
+  std::string piece = impl_->at == 0 ? std::move(impl_->rest) : impl_->rest.substr(impl_->at);
+  impl_->rest.clear();
+  impl_->at = 0;
+  return Piece(std::move(piece));
+}
+
+int FileReader::fd() { return impl_->pull.fd(); }
+void FileReader::cancel() {
+  if (!impl_->pull.forked()) impl_->pull.cancel();
+}
+
 struct FileWriter::Impl {
   Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream)
       : pull(std::move(sandbox), std::move(stream)) {}
@@ -66,8 +90,27 @@ struct FileWriter::Impl {
         item ? Error(ErrorCode::internal, "the sandbox ended the transfer before the file was complete") : item.error();
     return *ended;
   }
+  // False at the deadline.
+  Result<bool> finish(base::Deadline deadline) {
+    ORKESTR_CHECK(pull.check_process());
+    if (ended) return *ended;
+    if (finished) return true;
+    if (!std::exchange(finishing, true)) pull.stream()->end_input();
+    while (true) {
+      auto item = pull.next(deadline);
+      if (!item) return false;
+      if (!*item) {
+        ORKESTR_CHECK(over(*item));
+      } else if ((*item)->kind == StreamItem::Kind::end) {
+        break;
+      }
+    }
+    finished = true;
+    return true;
+  }
   core::Pull pull;
   std::optional<Error> ended;
+  bool finishing = false;
   bool finished = false;
 };
 
@@ -79,25 +122,33 @@ FileWriter& FileWriter::operator=(FileWriter&&) noexcept = default;
 Result<void> FileWriter::write(std::string_view bytes) {
   ORKESTR_CHECK(impl_->pull.check_process());
   if (impl_->ended) return *impl_->ended;
-  if (impl_->finished) return Error(ErrorCode::not_ready, "write: this writer was finished; open another one");
+  if (impl_->finishing) return Error(ErrorCode::not_ready, "write: this writer was finished; open another one");
   // The stream has a deadline of its own for a guest that takes nothing.
   if (auto early = impl_->pull.offer_all(bytes, base::Deadline::never())) return impl_->over(*early);
   return {};
 }
 
-Result<void> FileWriter::finish() {
+Result<std::size_t> FileWriter::write_some(std::string_view bytes, std::chrono::milliseconds timeout) {
   ORKESTR_CHECK(impl_->pull.check_process());
   if (impl_->ended) return *impl_->ended;
-  if (impl_->finished) return {};
-  impl_->pull.stream()->end_input();
-  while (true) {
-    auto item = impl_->pull.next(base::Deadline::never());
-    if (!item) continue;
-    if (!*item) return impl_->over(*item);
-    if ((*item)->kind == StreamItem::Kind::end) break;
+  if (impl_->finishing) return Error(ErrorCode::not_ready, "write: this writer was finished; open another one");
+  std::size_t taken = 0;
+  if (auto early = impl_->pull.offer_some(bytes, taken, base::Deadline::after(timeout))) {
+    ORKESTR_CHECK(impl_->over(*early));
   }
-  impl_->finished = true;
+  return taken;
+}
+
+Result<void> FileWriter::finish() {
+  ORKESTR_TRY([[maybe_unused]] const bool finished, impl_->finish(base::Deadline::never()));
   return {};
+}
+Result<bool> FileWriter::finish(std::chrono::milliseconds timeout) {
+  return impl_->finish(base::Deadline::after(timeout));
+}
+
+void FileWriter::cancel() {
+  if (!impl_->pull.forked()) impl_->pull.cancel();
 }
 
 Operation<std::string> Files::read_async(std::string_view path) const {

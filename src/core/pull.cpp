@@ -65,15 +65,24 @@ std::optional<Result<StreamItem>> Pull::next(base::Deadline deadline) {
   }
 }
 
-std::optional<Result<StreamItem>> Pull::offer_all(std::string_view bytes, base::Deadline deadline) {
+std::optional<Result<StreamItem>> Pull::offer_some(std::string_view bytes, std::size_t& taken,
+                                                   base::Deadline deadline) {
+  taken = 0;
   while (!bytes.empty()) {
     shared_->waiter.arm();
     if (auto item = shared_->stream->take()) return item;
-    const std::size_t taken = shared_->stream->offer(bytes);
+    taken = shared_->stream->offer(bytes);
+    if (taken > 0 || !shared_->waiter.wait(deadline)) break;
+  }
+  return std::nullopt;
+}
+
+std::optional<Result<StreamItem>> Pull::offer_all(std::string_view bytes, base::Deadline deadline) {
+  while (!bytes.empty()) {
+    std::size_t taken = 0;
+    if (auto early = offer_some(bytes, taken, deadline)) return early;
+    if (taken == 0) return Result<StreamItem>(Error(ErrorCode::connection, "the sandbox took no bytes in time"));
     bytes.remove_prefix(taken);
-    if (taken == 0 && !shared_->waiter.wait(deadline)) {
-      return Result<StreamItem>(Error(ErrorCode::connection, "the sandbox took no bytes in time"));
-    }
   }
   return std::nullopt;
 }

@@ -22,6 +22,8 @@ class Pull {
   std::optional<Result<StreamItem>> next(base::Deadline deadline);
   // Writes all of it, waiting for room. An early end of the stream is returned: with its error, or as an `end` item.
   std::optional<Result<StreamItem>> offer_all(std::string_view bytes, base::Deadline deadline);
+  // Likewise, as many as there is room for: `taken` is 0 only at the deadline, and with an early end.
+  std::optional<Result<StreamItem>> offer_some(std::string_view bytes, std::size_t& taken, base::Deadline deadline);
   // For a stream that was given an `input` which does not end by itself. Waits until there is room for some of the
   // bytes and answers how many it took, 0 at the deadline; all of them go nowhere once the stream has ended. Beside
   // whoever reads; one writer at a time.

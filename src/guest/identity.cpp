@@ -1,7 +1,6 @@
 #include "guest/identity.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -37,9 +36,8 @@ Result<void> set_clock(std::uint64_t wall_clock_ns) {
   return {};
 }
 
-Result<void> add_entropy(std::string_view entropy) {
+Result<void> add_entropy(const base::UniqueFd& random, std::string_view entropy) {
   if (entropy.empty()) return {};
-  ORKESTR_TRY(const base::UniqueFd random, base::open_at(AT_FDCWD, "/dev/urandom", O_WRONLY));
   // struct rand_pool_info: two ints, then the bytes.
   const int head[2] = {static_cast<int>(entropy.size() * 8), static_cast<int>(entropy.size())};
   std::vector<int> pool(2 + (entropy.size() + sizeof(int) - 1) / sizeof(int));
@@ -54,18 +52,21 @@ Result<void> set_hostname(const IdentityFiles& files, const std::string& name) {
   if (::sethostname(name.c_str(), name.size()) != 0) return base::errno_error("sethostname " + name, errno);
   ORKESTR_CHECK(rewrite(files.hostname, name + "\n"));
   return rewrite(files.hosts,
-                 fmt::format("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{}\n", name));
+                 "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + name + "\n");
 }
 
 // A clone has the boot id of its template, which programs take for "the same boot of the same machine".
 std::string new_boot_id() {
+  constexpr std::string_view digits = "0123456789abcdef";
   const std::string bytes = base::random_bytes(16);
   std::string id;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     unsigned value = static_cast<unsigned char>(bytes[i]);
     if (i == 6) value = (value & 0x0FU) | 0x40U;
     if (i == 8) value = (value & 0x3FU) | 0x80U;
-    id += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", value);
+    if (i == 4 || i == 6 || i == 8 || i == 10) id += '-';
+    id += digits[value >> 4U];
+    id += digits[value & 0x0FU];
   }
   return id;
 }
@@ -76,9 +77,9 @@ Result<void> apply_identity(const wire::ConfigureRequest& request, Settings& set
   if (!request.same_machine) settings.env = request.env;
   if (!settings.is_init) return {};
   ORKESTR_CHECK(set_clock(request.wall_clock_ns));
-  ORKESTR_CHECK(add_entropy(request.entropy));
-  if (request.same_machine) return {};
   const IdentityFiles& files = settings.identity;
+  ORKESTR_CHECK(add_entropy(files.random, request.entropy));
+  if (request.same_machine) return {};
   ORKESTR_CHECK(set_hostname(files, request.hostname));
   ORKESTR_CHECK(rewrite(files.machine_id, request.machine_id + "\n"));
   return rewrite(files.boot_id, new_boot_id() + "\n");

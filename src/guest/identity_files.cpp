@@ -34,13 +34,16 @@ Result<base::UniqueFd> make_over(const char* name, const std::string& target) {
 }  // namespace
 
 Result<void> rewrite(const base::UniqueFd& file, std::string_view content) {
-  if (::ftruncate(file.get(), 0) != 0) return base::errno_error("ftruncate", errno);
   std::size_t at = 0;
   while (at < content.size()) {
     const ssize_t n = ::pwrite(file.get(), content.data() + at, content.size() - at, static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::errno_error("write", errno);
     at += static_cast<std::size_t>(n);
+  }
+  const auto size = static_cast<off_t>(content.size());
+  if (::lseek(file.get(), 0, SEEK_END) != size && ::ftruncate(file.get(), size) != 0) {
+    return base::errno_error("ftruncate", errno);
   }
   return {};
 }
@@ -52,6 +55,7 @@ Result<IdentityFiles> make_identity_files() {
   ORKESTR_TRY(files.hosts, make_over("hosts", "/etc/hosts"));
   ORKESTR_TRY(files.machine_id, make_over("machine-id", "/etc/machine-id"));
   ORKESTR_TRY(files.boot_id, make_over("boot_id", "/proc/sys/kernel/random/boot_id"));
+  ORKESTR_TRY(files.random, base::open_at(AT_FDCWD, "/dev/urandom", O_WRONLY));
   return files;
 }
 

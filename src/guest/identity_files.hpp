@@ -14,12 +14,14 @@ namespace orkestr::guest {
 
 struct IdentityFiles {
   base::UniqueFd hostname, hosts, machine_id, boot_id;
+  base::UniqueFd random;  // /dev/urandom, to add entropy to
 };
 
 // A step of the boot, once /etc, /proc and /run are there.
 Result<IdentityFiles> make_identity_files();
 
-// Replaces all of the content.
+// Replaces all of the content. What has the length of before is written in place: taking the page away first and making
+// it again costs a clone more than all the rest of its identity.
 Result<void> rewrite(const base::UniqueFd& file, std::string_view content);
 
 }  // namespace orkestr::guest

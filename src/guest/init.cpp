@@ -207,9 +207,8 @@ Result<void> bring_up_loopback() {
   return {};
 }
 
-// What commands must not inherit is undone by launch().
+// As PID 1 the agent is none that the kernel kills when memory is short. launch() takes the limit back for commands.
 Result<void> protect_agent() {
-  write_file("/proc/self/oom_score_adj", "-1000");
   const rlimit files{65536, 524288};
   if (::setrlimit(RLIMIT_NOFILE, &files) != 0) return base::errno_error("setrlimit", errno);
   constexpr std::string_view name = "sandbox";  // until `configure`

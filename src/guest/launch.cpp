@@ -43,15 +43,6 @@ ORKESTR_BARE int fail(Plan* plan) {
   return 127;
 }
 
-ORKESTR_BARE void reset_agent_privileges() {
-  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    [[maybe_unused]] auto n = ::write(fd, "0", 1);
-    ::close(fd);
-  }
-  ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &kFileLimit, nullptr);
-}
-
 // Raw calls: glibc's would ask every thread of this memory to change as well, and the agent is one of them.
 ORKESTR_BARE bool become(const LaunchRequest& request) {
   return ::syscall(SYS_setgroups, request.groups.size(), request.groups.data()) == 0 &&
@@ -70,7 +61,7 @@ ORKESTR_BARE int child_main(Plan* plan) {
   }
   plan->step = Step::terminal;
   if (request.terminal && ::ioctl(0, TIOCSCTTY, 0) != 0) return fail(plan);
-  if (request.is_init) reset_agent_privileges();
+  if (request.is_init) ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &kFileLimit, nullptr);
   plan->step = Step::user;
   if (request.switch_user && !become(request)) return fail(plan);
   plan->step = Step::directory;

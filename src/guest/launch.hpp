@@ -23,7 +23,7 @@ struct LaunchRequest {
   gid_t gid = 0;
   std::vector<gid_t> groups;  // supplementary
   bool switch_user = false;   // false: the agent's own user, and the four above are not used
-  bool is_init = false;  // the agent is PID 1: undo what only the agent itself should have (OOM protection, limits)
+  bool is_init = false;       // the agent is PID 1: take back the limits that only the agent itself should have
 };
 
 // The leader's pid; it leads a session of its own. Errors name what failed and the way out: file_not_found (program,

@@ -16,6 +16,7 @@
 #include "image/kernel.hpp"
 #include "image/store.hpp"
 #include "image/tool.hpp"
+#include "image/user_namespace.hpp"
 #include "local/supervisor_path.hpp"
 
 namespace orkestr {
@@ -138,6 +139,12 @@ void inspect_jail(const base::JsonValue& jail, Findings& findings) {
                                     : "run as root for a uid and namespaces of its own, or leave it");
 }
 
+// The command that builds a template again where it is: in this user's own cache, or in the system's.
+std::string build_command(const base::Places& places, const image::TemplateInfo& info) {
+  const bool own = info.cache_dir == places.cache_dir && ::geteuid() != 0;
+  return fmt::format("{}orkestr template build {}", own ? "" : "sudo ", info.name);
+}
+
 // The kernel that QEMU and its jail stand on, and those that the guests boot.
 void inspect_kernels(const base::Places& places, Findings& findings) {
   utsname host{};
@@ -154,7 +161,7 @@ void inspect_kernels(const base::Places& places, Findings& findings) {
     if (!info.built) continue;
     if (const auto kernel = image::open_kernel(info.cache_dir, info.files.kernel_version); !kernel) {
       return findings.problem("kernel", fmt::format("template {} cannot boot: {}", info.name, kernel.error().message()),
-                              fmt::format("sudo orkestr template build {} --force", info.name));
+                              build_command(places, info) + " --force");
     }
     guests.insert(info.files.kernel_version);
   }
@@ -166,20 +173,20 @@ void inspect_kernels(const base::Places& places, Findings& findings) {
 void inspect_templates(const base::Places& places, Findings& findings) {
   const auto all = image::list_templates(places.cache_search);
   if (!all) return findings.problem("templates", all.error().message(), "orkestr template list");
-  std::string built, outdated;
+  std::string built, outdated, remedy;
   for (const auto& info : *all) {
     if (!info.built) continue;
     built += (built.empty() ? "" : ", ") + info.name;
-    if (!info.current) outdated = info.name;
+    if (info.current) continue;
+    outdated = info.name;
+    remedy = build_command(places, info);
   }
   if (built.empty()) {
-    return findings.warning("templates",
-                            "none is built; the first create builds its template, which takes minutes and needs root",
-                            "sudo orkestr template build python-3.12-bare");
+    return findings.warning("templates", "none is built; the first create builds its template, which takes minutes",
+                            "orkestr template build python-3.12-bare");
   }
   if (!outdated.empty()) {
-    return findings.warning("templates", fmt::format("built: {}; {} is of an older recipe", built, outdated),
-                            "sudo orkestr template build " + outdated);
+    return findings.warning("templates", fmt::format("built: {}; {} is of an older recipe", built, outdated), remedy);
   }
   findings.ok("templates", "built: " + built);
 }
@@ -207,7 +214,15 @@ void inspect_build_tools(Findings& findings) {
     packages += fmt::format(" {}", tool.package);
   };
   for (const auto& tool : kTools) look(tool);
-  if (missing.empty()) return findings.ok("build tools", found);
+  if (::geteuid() != 0) look({"newuidmap", "uidmap"});
+  if (missing.empty()) {
+    const auto obstacle = image::obstacle_to_root();
+    if (!obstacle) return findings.ok("build tools", found + (::geteuid() == 0 ? "" : "; run in a user namespace"));
+    return findings.warning(
+        "build tools",
+        fmt::format("{}: this user cannot build templates; using those that are built needs nothing", obstacle->what),
+        obstacle->remedy);
+  }
   findings.warning(
       "build tools",
       fmt::format("{} missing: some templates cannot be built here; using those that are built needs none", missing),

@@ -12,6 +12,7 @@
 #include "base/try.hpp"
 #include "image/build_lock.hpp"
 #include "image/unused.hpp"
+#include "image/user_namespace.hpp"
 #include "orkestr/host.hpp"
 #include "registry/pool.hpp"
 #include "registry/registry.hpp"
@@ -77,7 +78,7 @@ Result<void> collect_cache(const std::string& cache, GcReport& report) {
   ORKESTR_TRY(const auto unused, image::find_unused(cache));  // now nobody else makes or removes any
   for (const auto& path : unused) {
     const std::uint64_t bytes = allocated_bytes(path);
-    ORKESTR_CHECK(base::remove_tree(path));
+    ORKESTR_CHECK(image::remove_built(path));
     report.removed.push_back(path);
     report.bytes += bytes;
   }

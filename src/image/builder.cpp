@@ -23,6 +23,7 @@
 #include "image/rootfs.hpp"
 #include "image/staging.hpp"
 #include "image/tool.hpp"
+#include "image/user_namespace.hpp"
 
 namespace orkestr::image {
 namespace {
@@ -103,14 +104,14 @@ class Build {
 
   Result<void> check_host() {
     const char* stage = "check the host";
-    if (::geteuid() != 0) {
-      return build_error(
-          stage, fmt::format("building template '{}' needs root (packages are unpacked and configured as root). Run "
-                             "`sudo orkestr template build {}`: the template goes to the system's cache, where "
-                             "every user finds it. Using a template needs no root.",
-                             recipe_.name, recipe_.name));
-    }
     ORKESTR_CHECK(check_tools(recipe_));
+    if (const auto obstacle = obstacle_to_root()) {
+      return build_error(
+          stage, fmt::format("building template '{0}' needs root, or a user namespace: {1}. What helps: {2}\nOr run "
+                             "`sudo orkestr template build {0}`: then it goes to the system's cache, where every user "
+                             "finds it. Using a template needs neither.",
+                             recipe_.name, obstacle->what, obstacle->remedy));
+    }
     ORKESTR_TRY(mkfs_erofs_, find_tool(stage, "mkfs.erofs", "erofs-utils"));
     ORKESTR_TRY(mke2fs_, find_tool(stage, "mke2fs", "e2fsprogs"));
     ORKESTR_TRY(qemu_img_, find_tool(stage, "qemu-img", "qemu-utils"));
@@ -159,8 +160,11 @@ class Build {
   // Uncompressed: a third larger on disk for a bare system, but the guest reads it without decompressing under
   // emulation.
   Result<void> make_base_image() {
-    ORKESTR_CHECK(tool("base image", {mkfs_erofs_, "-T0", "-U", kFileSystemUuid, files_.base_image, rootfs_.root}));
-    return base::remove_tree(rootfs_.root);
+    ToolRun run{"base image", {mkfs_erofs_, "-T0", "-U", kFileSystemUuid}, work_, {}, {}};
+    run.argv.insert(run.argv.end(), {files_.base_image, rootfs_.root});
+    run.as_root = true;  // files of whom only root may read
+    ORKESTR_CHECK(run_tool(run, tools_));
+    return remove_built(rootfs_.root);
   }
 
   Result<void> make_scratch() {

@@ -21,6 +21,19 @@ constexpr std::string_view kBaseStage = "base system";
 constexpr std::uint64_t kMaxUnpackedBytes = std::uint64_t{4} << 30;
 constexpr std::size_t kMaxStatusBytes = 64U << 20U;
 
+// Into the root $1, with the devices that every program expects: bound from the host, as a user namespace cannot make
+// any.
+constexpr const char* kEnterRoot = R"(
+mount -t tmpfs -o nosuid,mode=0755 dev "$1/dev"
+for device in null zero full random urandom; do
+  : > "$1/dev/$device"
+  mount --bind "/dev/$device" "$1/dev/$device"
+done
+ln -s /proc/self/fd "$1/dev/fd"
+mkdir -m 1777 "$1/dev/shm"
+exec chroot "$@"
+)";
+
 // A path of the new root as the host sees it, when no link on the way leads out of the root.
 Result<std::string> inside_root(const std::string& root, std::string_view path) {
   std::string at = root;
@@ -73,7 +86,13 @@ Result<void> add(const DebianPart& part, const RootfsContext& context) {
   run.env = {"TMPDIR=" + work};
   run.cwd = work;
   run.advice = "Is the Debian mirror reachable? `apt-get update` tells; proxies and mirrors are set in /etc/apt.";
+  run.as_root = true;
   if (auto done = run_tool(run, context.fetch.tools); !done) return done.error();
+  // Whoever builds, the image is the same: only root makes device nodes, and a guest has a /dev of its own.
+  ORKESTR_TRY(const std::string find, find_tool(kBaseStage, "find", "findutils"));
+  ToolRun empty{std::string(kBaseStage), {find, context.root + "/dev", "-mindepth", "1", "-delete"}, work, {}, {}};
+  empty.as_root = true;
+  ORKESTR_CHECK(run_tool(empty, context.fetch.tools));
   context.parts->push_back(
       {"debian", part.suite, "", fmt::format("{}", fmt::join(source_addresses(sources), ", ")), "", 0});
   ORKESTR_TRY(const std::string status, base::read_file(context.root + "/var/lib/dpkg/status", kMaxStatusBytes));
@@ -169,11 +188,11 @@ Result<void> run_action(const RecipeAction& action, const RootfsContext& context
 
 Result<void> run_step(const RecipeStep& step, const RootfsContext& context) {
   ORKESTR_TRY(const std::string unshare, find_tool(step.name, "unshare", "util-linux"));
-  ORKESTR_TRY(const std::string chroot, find_tool(step.name, "chroot", "coreutils"));
   ToolRun run;
   run.stage = step.name;
+  run.as_root = true;
   run.argv = {unshare, "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
-              fmt::format("--mount-proc={}/proc", context.root), chroot, context.root,
+              fmt::format("--mount-proc={}/proc", context.root), "/bin/sh", "-euc", kEnterRoot, "sh", context.root,
               // The host's environment ends here: SOURCE_DATE_EPOCH or PYTHONPATH would change what is built.
               "/usr/bin/env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
               "LANG=C.UTF-8", "TERM=dumb", "/bin/bash", "-euo", "pipefail", "-c",

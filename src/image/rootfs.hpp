@@ -1,4 +1,5 @@
-// The root file system of a template: the parts and steps of its recipe, done in a directory. Needs root.
+// The root file system of a template: the parts and steps of its recipe, done in a directory, as root or in a
+// user namespace.
 #pragma once
 
 #include <string>

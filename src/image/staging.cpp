@@ -11,6 +11,7 @@
 #include "base/id.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "image/user_namespace.hpp"
 
 namespace orkestr::image {
 namespace {
@@ -34,14 +35,14 @@ Result<Staging> Staging::create(const std::string& parent) {
 
 Staging::~Staging() {
   // What cannot be removed now is removed by the next build.
-  if (!path_.empty()) (void)base::remove_tree(path_);
+  if (!path_.empty()) (void)remove_built(path_);
 }
 
 Result<void> clear_staging(const std::string& parent) {
   if (!base::exists(parent)) return {};
   ORKESTR_TRY(const auto names, base::list_directory(parent));
   for (const auto& name : names) {
-    if (name.starts_with(kPrefix)) ORKESTR_CHECK(base::remove_tree(parent + "/" + name));
+    if (name.starts_with(kPrefix)) ORKESTR_CHECK(remove_built(parent + "/" + name));
   }
   return {};
 }

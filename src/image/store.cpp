@@ -21,6 +21,7 @@
 #include "image/kernel.hpp"
 #include "image/recipe.hpp"
 #include "image/tool.hpp"
+#include "image/user_namespace.hpp"
 
 namespace orkestr::image {
 namespace {
@@ -120,11 +121,10 @@ Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string
     for (const auto& info : *all) known.push_back(info.name);
   }
   if (std::find(known.begin(), known.end(), name) == known.end()) return unknown_template(name, known);
-  return Error(
-      ErrorCode::template_not_found,
-      fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}{}`; in "
-                  "a checkout of the source, `./dev quickstart` does that too.",
-                  name, fmt::join(cache_dirs, ", "), ::geteuid() == 0 ? "" : "sudo ", build_command(name)));
+  return Error(ErrorCode::template_not_found,
+               fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`; in "
+                           "a checkout of the source, `./dev quickstart` does that too.",
+                           name, fmt::join(cache_dirs, ", "), build_command(name)));
 }
 
 // ---- verification
@@ -337,7 +337,7 @@ Result<void> remove_template(const std::string& cache_dir, std::string_view name
   if (::unlink((home + "/current").c_str()) != 0 && errno != ENOENT) {
     return base::errno_error(fmt::format("remove template '{}': remove {}/current", name, home), errno);
   }
-  ORKESTR_CHECK(base::remove_tree(home));
+  ORKESTR_CHECK(remove_built(home));
   return collect_kernels(cache_dir);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/child.hpp"
 #include "base/try.hpp"
+#include "image/user_namespace.hpp"
 
 namespace orkestr::image {
 namespace {
@@ -57,9 +58,12 @@ Result<std::string> run_tool(const ToolRun& run, const ToolContext& context) {
   base::ChildOptions options;
   // Whatever ends this process ends the tool and all it started, in a process namespace of their own: the next build
   // clears up where they would go on writing.
-  if (::geteuid() == 0) {
-    options.argv = {"/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/unshare", "--pid",
-                    "--fork",           "--kill-child",     "--mount-proc"};
+  options.argv = {"/usr/bin/setpriv", "--pdeathsig=KILL"};
+  if (run.as_root || ::geteuid() == 0) {
+    options.argv.emplace_back("/usr/bin/unshare");
+    const auto mapping = root_mapping();
+    options.argv.insert(options.argv.end(), mapping.begin(), mapping.end());
+    options.argv.insert(options.argv.end(), {"--pid", "--fork", "--kill-child", "--mount-proc"});
   }
   // A library cannot set the umask of its process; users read what root builds, whatever root's umask is.
   options.argv.insert(options.argv.end(), {"/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"});

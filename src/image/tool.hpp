@@ -35,13 +35,15 @@ struct ToolRun {
   std::string cwd;
   std::vector<std::string> env;  // added to ours
   std::string advice;            // what a person does when it fails: ends the error's message
+  bool as_root = false;          // for an ordinary user: in a user namespace (user_namespace.hpp)
 };
 
 // The last lines of an output, for a message.
 std::string_view last_lines(std::string_view output, int count);
 
 // Runs to its end and returns the output (its tail, when it is long). Messages are in English whatever the locale, and
-// files readable for all whatever the umask. Run by root, the tool ends with this process, however that ends.
+// files readable for all whatever the umask. The tool ends with this process, however that ends; run as root, with all
+// that it started.
 // template_build_failed with the command, how it ended and its last lines;
 // the output is in details().console_tail. `cancelled` when stopped.
 Result<std::string> run_tool(const ToolRun& run, const ToolContext& context);

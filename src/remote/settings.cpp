@@ -64,7 +64,10 @@ Result<Settings> make_settings(const ClientOptions& options) {
   const bool plain = std::all_of(url.begin(), url.end(), [](char c) {
     return c > ' ' && static_cast<unsigned char>(c) < 0x7f && c != '\\' && c != '?' && c != '#';
   });
-  if (!plain) return bad_url(url, "it has a character that such an address has not ('?' and '#' included)");
+  // A query is where a key may have been put.
+  if (!plain)
+    return bad_url(without_key(url, settings.api_key),
+                   "it has a character that such an address has not ('?' and '#' included)");
   return settings;
 }
 

@@ -348,12 +348,30 @@ awaitable<Result<void>> Sandbox::resume() {
   if (manifest->has("layer.qcow2")) config.saved->layer_path = path("layer.qcow2");
   config.saved->pages_path = path(kPages);
   config.saved->pages_checksum = manifest->pages_checksum;
+  auto pages = base::open_at(AT_FDCWD, path(kPages), O_RDWR);
+  if (!pages) co_return pages.error();
+  loaded_pages_ = std::move(*pages);
   bool worth_a_retry = false;
   if (auto up = co_await start_vm(std::move(config), worth_a_retry); !up) co_return up;
   auto known = co_await give_identity(request_.env, true);
   if (!known) co_return known;
   if (record_.started_from != "boot") record_.started_from = "pause";
   co_return failpoint("resume.running");
+}
+
+// Removing the name of a large file that nobody holds open takes milliseconds for every 16 MiB, and who resumes waits:
+// so it is held, and made shorter when they have their answer.
+awaitable<void> Sandbox::free_pages(base::UniqueFd file) {
+  constexpr off_t kPiece = off_t{16} << 20U;
+  asio::steady_timer pause(io_, std::chrono::seconds(1));
+  struct stat s {};
+  if (::fstat(file.get(), &s) != 0 || s.st_nlink != 0) co_return;
+  for (off_t size = s.st_size; size > 0 && !ending_;) {
+    co_await pause.async_wait(kQuietly);
+    size = std::max<off_t>(0, size - kPiece);
+    if (::ftruncate(file.get(), size) != 0) co_return;
+    pause.expires_after(std::chrono::milliseconds(20));
+  }
 }
 
 }  // namespace orkestr::supervisor

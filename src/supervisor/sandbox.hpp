@@ -118,6 +118,7 @@ class Sandbox {
   boost::asio::awaitable<Result<void>> save_pause();
   boost::asio::awaitable<Result<void>> write_pause(const std::string& draft);
   boost::asio::awaitable<Result<void>> resume();
+  boost::asio::awaitable<void> free_pages(base::UniqueFd file);
 
   // The warm pool.
   boost::asio::awaitable<void> join_pool();
@@ -135,6 +136,8 @@ class Sandbox {
   boost::asio::awaitable<void> watch_deadline();
   boost::asio::awaitable<void> watch_vm();
   boost::asio::awaitable<void> watch_signals();
+  void on_disk_stop(std::string reason);
+  boost::asio::awaitable<void> retry_disk(std::string reason);
   boost::asio::awaitable<void> explain_guest_loss(Error why, Connection::End end);
   void log_finished(const Finished& event);
   std::int64_t cpu_ms() const;
@@ -183,8 +186,11 @@ class Sandbox {
   std::optional<Ending> ending_;
   bool over_ = false;
   std::vector<Request> terminators_;
+  bool disk_stopped_ = false;  // since QEMU last went on
+  bool retrying_disk_ = false;
   bool pausing_ = false;
-  int failed_pauses_ = 0;  // in a row, at the end of its time
+  base::UniqueFd loaded_pages_;  // while resuming
+  int failed_pauses_ = 0;        // in a row, at the end of its time
   std::vector<Request> pausers_;
   std::optional<Membership> membership_;
   std::int64_t leaves_pool_at_ = 0;  // of base::boot_clock_ms()

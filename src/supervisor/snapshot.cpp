@@ -26,6 +26,9 @@ constexpr std::chrono::seconds kOtherMakerWithin{150};
 constexpr std::chrono::milliseconds kLockPoll{20};
 constexpr std::chrono::minutes kWarmUpWithin{2};
 constexpr std::chrono::seconds kQmpWithin{30};
+// What the last command left to the guest's kernel (memory to free, timers to rearm) is done before the guest is saved,
+// not again after each restore.
+constexpr std::chrono::seconds kIdleBefore{1};
 
 // What the guest runs before it is saved, so that a first command finds its programs and libraries in memory: measured
 // under emulation, the first start of Python takes two thirds of the time it takes cold, and the second one here takes
@@ -137,6 +140,8 @@ awaitable<Result<void>> Sandbox::save_snapshot(const vm::SnapshotFiles& files) {
   if (ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
   if (auto still = co_await relay_.freeze(base::Deadline::after(kQmpWithin)); !still) co_return still;
 
+  asio::steady_timer idle(io_, kIdleBefore);
+  co_await idle.async_wait(kQuietly);
   const auto within = base::Deadline::after(kQmpWithin);
   if (auto done = co_await vm_->stop(within); !done) co_return done;
   if (auto passed = failpoint("snapshot.stopped"); !passed) co_return passed;

@@ -220,6 +220,7 @@ awaitable<Result<void>> Sandbox::start_vm(vm::VmConfig config, bool& worth_a_ret
     kill_starting_vm_ = std::move(kill);
     if (ending_) kill_starting_vm_();
   };
+  config.on_disk_stop = [this](std::string reason) { on_disk_stop(std::move(reason)); };
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
   auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(std::chrono::seconds(30)));
   kill_starting_vm_ = nullptr;
@@ -319,14 +320,15 @@ Result<void> Sandbox::announce() {
   record_.status = "running";
   record_.paused_expires_at_ms = 0;
   record_.create_ms = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - born_).count();
-  if (request_.purpose != "resume") ORKESTR_CHECK(directory_->write_passing_record(record_));
+  // Not flushed: a host that falls over takes the running sandbox with it, whatever its record said.
+  ORKESTR_CHECK(directory_->write_passing_record(record_));
   if (request_.purpose == "resume") {
-    ORKESTR_CHECK(directory_->write_record(record_));
     // From here on it is the running one that counts, and it lives whether or not who resumed it does. The manifest
     // first: what is left of a pause without one is none.
     const std::string pause = directory_->path() + "/" + registry::kPauseDirectory;
     ORKESTR_CHECK(base::remove_tree(pause + "/" + registry::kPauseManifestFile));
     if (auto removed = base::remove_tree(pause); !removed) log_info(removed.error().message());
+    spawn(free_pages(std::move(loaded_pages_)));
     acknowledged_ = true;
   }
   ORKESTR_CHECK(directory_->end_transition());

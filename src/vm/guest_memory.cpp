@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <optional>
+#include <thread>
 
 #include "base/checksum.hpp"
 #include "base/file.hpp"
@@ -24,6 +26,7 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 1U << 20U;  // stays in the processor's cache
 constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 40U;
+constexpr std::uint64_t kPagesWorthAThread = 512;
 constexpr std::size_t kMaxMapsBytes = 4U << 20U;
 
 // Linux, Documentation/admin-guide/mm/pagemap.rst.
@@ -149,6 +152,35 @@ struct PagesHeader {
   std::uint64_t pages = 0;
 };
 
+// Pages that are together in the file and go to QEMU in one call.
+struct Piece {
+  std::uint64_t offset = 0;  // in the file
+  std::size_t bytes = 0;
+  std::vector<iovec> remote;
+};
+
+std::vector<Piece> pieces_of(const GuestMemory& memory, const std::vector<PageRun>& runs, std::uint64_t offset) {
+  std::vector<Piece> pieces;
+  PageCursor cursor(runs);
+  while (!cursor.done()) {
+    Piece piece{offset, 0, {}};
+    piece.bytes = cursor.next(memory, piece.remote);
+    offset += piece.bytes;
+    pieces.push_back(std::move(piece));
+  }
+  return pieces;
+}
+
+Result<void> put(const GuestMemory& memory, const Piece& piece, char* bytes) {
+  iovec local{bytes, piece.bytes};
+  const ssize_t n = ::process_vm_writev(memory.pid, &local, 1, piece.remote.data(), piece.remote.size(), 0);
+  if (n < 0) return base::errno_error("write guest memory", errno);
+  if (static_cast<std::size_t>(n) != piece.bytes) {
+    return memory_error("guest memory ends early: QEMU unmapped some of it");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<GuestMemory> find_guest_memory(pid_t pid, int file_fd) {
@@ -253,21 +285,28 @@ Result<void> load_pages(const GuestMemory& memory, int fd, const std::string& ch
   }
   if (count_pages(runs) != header.pages) return damaged("its table of pages does not add up");
 
-  std::vector<char> buffer(kChunkBytes);
-  std::vector<iovec> remote;
-  PageCursor cursor(runs);
-  std::uint64_t at = sizeof header + runs.size() * sizeof(PageRun);
-  while (!cursor.done()) {
-    const std::size_t bytes = cursor.next(memory, remote);
-    ORKESTR_CHECK(read_all(fd, buffer.data(), bytes, at));
-    sum.add(buffer.data(), bytes);
-    at += bytes;
-    iovec local{buffer.data(), bytes};
-    const ssize_t put = ::process_vm_writev(memory.pid, &local, 1, remote.data(), remote.size(), 0);
-    if (put < 0) return base::errno_error("write guest memory", errno);
-    if (static_cast<std::size_t>(put) != bytes)
-      return memory_error("guest memory ends early: QEMU unmapped some of it");
+  const std::vector<Piece> pieces = pieces_of(memory, runs, sizeof header + runs.size() * sizeof(PageRun));
+  // Two at it: most of the time is the kernel's, which gives each page to QEMU.
+  const std::size_t half = pieces.size() / 2;
+  Result<void> rest;
+  std::optional<std::jthread> helper;
+  if (header.pages > kPagesWorthAThread) {
+    helper.emplace([&] {
+      std::vector<char> buffer(kChunkBytes);
+      for (std::size_t i = half; i < pieces.size() && rest; ++i) {
+        rest = read_all(fd, buffer.data(), pieces[i].bytes, pieces[i].offset);
+        if (rest) rest = put(memory, pieces[i], buffer.data());
+      }
+    });
   }
+  std::vector<char> buffer(kChunkBytes);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    ORKESTR_CHECK(read_all(fd, buffer.data(), pieces[i].bytes, pieces[i].offset));
+    sum.add(buffer.data(), pieces[i].bytes);
+    if (!helper || i < half) ORKESTR_CHECK(put(memory, pieces[i], buffer.data()));
+  }
+  if (helper) helper->join();
+  ORKESTR_CHECK(rest);
   if (sum.hex() != checksum) return damaged("its checksum is another one");
   return {};
 }

@@ -55,8 +55,9 @@ void add_machine(Args& args, const MachineConfig& m) {
        "microvm,acpi=on,pit=on,pic=on,rtc=on,x-option-roms=off,isa-serial=on,suppress-vmdesc=on,memory-backend=m"});
   // Below 32 MiB of translations Python starts three times slower; the default cap is 1 GiB a sandbox.
   add(args, {"-accel", tcg ? "tcg,thread=multi,tb-size=64" : "kvm"});
-  // rep movsb is slow when translated: without erms the guest's memcpy takes another path, twice as fast.
-  add(args, {"-cpu", tcg ? "max,-erms" : "host"});
+  // rep movsb is slow when translated: without erms the guest's memcpy takes another path, twice as fast. With smap
+  // each access to a user's memory ends a translated block.
+  add(args, {"-cpu", tcg ? "max,-erms,-smap" : "host"});
   add(args, {"-smp", std::to_string(m.vcpus)});
   add(args, {"-m", std::to_string(memory_mb)});
   // Private in every case: what the guest writes are anonymous pages of this QEMU, which is how they are found again.
@@ -85,6 +86,10 @@ std::string kernel_args(const MachineConfig& m) {
   // Devices that are not there, and self-tests.
   line += " i8042.noaux i8042.nomux i8042.dumbkbd net.ifnames=0 cryptomgr.notests swiotlb=noforce audit=0 apparmor=0";
   line += " random.trust_cpu=on rcupdate.rcu_expedited=1 nowatchdog transparent_hugepage=never init_on_alloc=0";
+  // Bookkeeping that nobody reads here, on the way of every command: groups of sessions for the scheduler, pressure
+  // stall times, the kernel's own memory by cgroup, and the security modules that without policy only look. (Landlock
+  // stays, for programs that confine themselves.)
+  line += " noautogroup psi=0 cgroup.memory=nokmem,nosocket lsm=landlock";
   if (m.accelerator == Accelerator::Kind::tcg) {
     // Measuring the TSC against an emulated timer hangs half of the boots on a loaded machine.
     if (m.tsc_khz > 0) line += fmt::format(" tsc_early_khz={}", m.tsc_khz);

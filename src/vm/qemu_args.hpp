@@ -24,7 +24,8 @@ enum QemuFd : int {
   // From here on by how the guest begins; behind them come those that are not on the command line.
   kKernelFd = 10,  // boot
   kInitrdFd = 11,
-  kLayerFd = 10,  // saved state, where the snapshot has a disk of its own
+  kDevicesFd = 10,  // saved state: named by `migrate-incoming`
+  kLayerFd = 11,    // where the snapshot has a disk of its own
 };
 
 // The machine as the guest sees it: what a saved guest's devices must find again. It counts up when a device is added,

@@ -72,6 +72,7 @@ struct Qmp::State {
   std::int64_t next_id = 1;
   std::string qemu_version;
   std::optional<Error> failed;  // the connection is over
+  std::function<void(const base::JsonValue&)> event_hook;
 
   void fail(std::string why) {
     if (!failed) failed = qmp_error(std::move(why));
@@ -91,16 +92,44 @@ struct Qmp::State {
     auto json = base::JsonValue::parse(line);
     if (!json) return fail("QEMU sent what is no JSON on its control socket: " + json.error().message());
     if (!(*json)["QMP"].is_null()) return answer(0, std::move(*json));
-    if ((*json)["event"].string()) return;  // nobody here waits for one
+    if ((*json)["event"].string()) {
+      if (event_hook) event_hook(*json);
+      return;
+    }
     const auto id = (*json)["id"].integer();
     // Zero is the greeting's, and an answer without a number is to a command QEMU could not parse: we sent none such.
     if (!id || *id <= 0) return fail("QEMU answered on its control socket to a command that was not sent");
     answer(*id, std::move(*json));
   }
 
+  Result<std::int64_t> send(const std::string& command, const std::string& arguments_json, int pass_fd,
+                            const asio::any_io_executor& executor);
   awaitable<Result<base::JsonValue>> wait(std::int64_t id, std::string what, base::Deadline deadline);
+  awaitable<Result<base::JsonValue>> result(std::int64_t id, std::string command, base::Deadline deadline);
   static awaitable<void> read(std::shared_ptr<State> self);
 };
+
+// The number of what was sent; its answer may be waited for.
+Result<std::int64_t> Qmp::State::send(const std::string& command, const std::string& arguments_json, int pass_fd,
+                                      const asio::any_io_executor& executor) {
+  const std::string what = "QEMU command " + command;
+  if (failed) return failed->with_context(what);
+  const std::int64_t id = next_id++;
+  base::JsonWriter json;
+  json.begin_object().field("execute", command);
+  if (!arguments_json.empty()) json.key("arguments").raw(arguments_json);
+  json.field("id", id).end_object();
+  const std::string line = json.take() + "\n";
+  if (line.size() > kMaxQmpCommandBytes) {
+    return qmp_error(fmt::format("{}: {} bytes are too long", what, line.size()));
+  }
+  pending[id] = std::make_shared<Pending>(Pending{asio::steady_timer(executor), std::nullopt});
+  if (auto sent = send_line(socket.native_handle(), line, pass_fd); !sent) {
+    pending.erase(id);
+    return sent.error().with_context(what);
+  }
+  return id;
+}
 
 // Waits for the answer numbered `id`, which must have been entered into `pending` before the command went out.
 awaitable<Result<base::JsonValue>> Qmp::State::wait(std::int64_t id, std::string what, base::Deadline deadline) {
@@ -117,6 +146,19 @@ awaitable<Result<base::JsonValue>> Qmp::State::wait(std::int64_t id, std::string
   if (p->answer) co_return std::move(*p->answer);
   if (failed) co_return failed->with_context(what);
   co_return qmp_error(fmt::format("{}: QEMU did not answer in time", what));
+}
+
+// The answer's "return", or its error.
+awaitable<Result<base::JsonValue>> Qmp::State::result(std::int64_t id, std::string command, base::Deadline deadline) {
+  const std::string what = "QEMU command " + command;
+  auto answer = co_await wait(id, what, deadline);
+  if (!answer) co_return answer.error();
+  const auto& error = (*answer)["error"];
+  if (!error.is_null()) {
+    co_return qmp_error(fmt::format("{}: {} ({})", what, error.string_or("desc", "no description"),
+                                    error.string_or("class", "no class")));
+  }
+  co_return (*answer)["return"];
 }
 
 awaitable<void> Qmp::State::read(std::shared_ptr<State> self) {
@@ -151,13 +193,14 @@ awaitable<Result<std::unique_ptr<Qmp>>> Qmp::connect(base::UniqueFd socket, base
   std::unique_ptr<Qmp> qmp(new Qmp(state));
   asio::co_spawn(executor, State::read(state), asio::detached);
 
+  // Before the greeting, which QEMU sends while it still makes the machine: it reads this meanwhile. A refusal is what
+  // the next command fails with.
+  if (auto sent = state->send("qmp_capabilities", "", -1, executor); !sent) co_return sent.error();
   auto greeting = co_await state->wait(0, "QMP greeting", deadline);
   if (!greeting) co_return greeting.error();
   const auto& version = (*greeting)["QMP"]["version"]["qemu"];
   state->qemu_version = fmt::format("{}.{}.{}", version.integer_or("major", 0), version.integer_or("minor", 0),
                                     version.integer_or("micro", 0));
-  auto negotiated = co_await qmp->execute("qmp_capabilities", "", deadline);
-  if (!negotiated) co_return negotiated.error();
   co_return std::move(qmp);
 }
 
@@ -169,32 +212,30 @@ awaitable<Result<base::JsonValue>> Qmp::execute(std::string command, std::string
                                                 base::Deadline deadline, int pass_fd) {
   const auto state = state_;
   const auto executor = co_await asio::this_coro::executor;
-  const std::string what = "QEMU command " + command;
-  if (state->failed) co_return state->failed->with_context(what);
-
-  const std::int64_t id = state->next_id++;
-  base::JsonWriter json;
-  json.begin_object().field("execute", command);
-  if (!arguments_json.empty()) json.key("arguments").raw(arguments_json);
-  json.field("id", id).end_object();
-  const std::string line = json.take() + "\n";
-  if (line.size() > kMaxQmpCommandBytes)
-    co_return qmp_error(fmt::format("{}: {} bytes are too long", what, line.size()));
-
-  state->pending[id] = std::make_shared<State::Pending>(State::Pending{asio::steady_timer(executor), std::nullopt});
-  if (auto sent = send_line(state->socket.native_handle(), line, pass_fd); !sent) {
-    state->pending.erase(id);
-    co_return sent.error().with_context(what);
-  }
-  auto answer = co_await state->wait(id, what, deadline);
-  if (!answer) co_return answer.error();
-  const auto& error = (*answer)["error"];
-  if (!error.is_null()) {
-    co_return qmp_error(fmt::format("{}: {} ({})", what, error.string_or("desc", "no description"),
-                                    error.string_or("class", "no class")));
-  }
-  co_return (*answer)["return"];
+  auto id = state->send(command, arguments_json, pass_fd, executor);
+  if (!id) co_return id.error();
+  co_return co_await state->result(*id, std::move(command), deadline);
 }
+
+awaitable<Result<void>> Qmp::execute_all(std::vector<Command> commands, base::Deadline deadline) {
+  const auto state = state_;
+  const auto executor = co_await asio::this_coro::executor;
+  std::vector<std::int64_t> ids;
+  for (const Command& command : commands) {
+    auto id = state->send(command.name, command.arguments_json, -1, executor);
+    if (!id) co_return id.error();
+    ids.push_back(*id);
+  }
+  std::optional<Error> first;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    auto answer = co_await state->result(ids[i], commands[i].name, deadline);
+    if (!answer && !first) first = answer.error();
+  }
+  if (first) co_return *first;
+  co_return Result<void>();
+}
+
+void Qmp::on_event(std::function<void(const base::JsonValue&)> hook) { state_->event_hook = std::move(hook); }
 
 const std::string& Qmp::qemu_version() const { return state_->qemu_version; }
 

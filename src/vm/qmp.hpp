@@ -7,8 +7,10 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/deadline.hpp"
 #include "base/json.hpp"
@@ -22,7 +24,7 @@ constexpr std::size_t kMaxQmpCommandBytes = 32U << 10U;
 
 class Qmp {
  public:
-  // Waits for the greeting and negotiates capabilities.
+  // Negotiates capabilities and waits for the greeting.
   static boost::asio::awaitable<Result<std::unique_ptr<Qmp>>> connect(base::UniqueFd socket, base::Deadline deadline);
   ~Qmp();  // commands in flight end with an error
   Qmp(const Qmp&) = delete;
@@ -33,6 +35,18 @@ class Qmp {
   // quotes QEMU's description.
   boost::asio::awaitable<Result<base::JsonValue>> execute(std::string command, std::string arguments_json,
                                                           base::Deadline deadline, int pass_fd = -1);
+
+  // The same for commands that QEMU may have at once, in this order; QEMU 7.2 reads them byte by byte, so that waiting
+  // for one answer before sending the next costs milliseconds. Fails with the first error; later commands may have been
+  // carried out nevertheless.
+  struct Command {
+    std::string name;
+    std::string arguments_json;
+  };
+  boost::asio::awaitable<Result<void>> execute_all(std::vector<Command> commands, base::Deadline deadline);
+
+  // Called for each event, on the executor's thread; "event" and "data" are QEMU's.
+  void on_event(std::function<void(const base::JsonValue& event)> hook);
 
   // QEMU's version from the greeting, "7.2.22".
   const std::string& qemu_version() const;

@@ -118,7 +118,7 @@ struct Vm::State {
   base::UniqueFd agent;
   base::UniqueFd disk;
   std::vector<SharedFile> shared;
-  std::vector<SharedFile> boot_files;
+  std::vector<SharedFile> start_files;  // kernel and initrd, or the devices' state
   std::unique_ptr<TailReader> console, errors;
   asio::posix::stream_descriptor pidfd;
   std::unique_ptr<Qmp> qmp;
@@ -133,8 +133,9 @@ struct Vm::State {
                                const std::optional<SharedFile>& preload);
   Result<void> launch(VmConfig& config, base::UniqueFd& qmp_socket);
   Result<void> check_read_only() const;
-  awaitable<Result<void>> load(VmConfig::SavedState saved, base::Deadline deadline);
+  awaitable<Result<void>> load(VmConfig::SavedState saved, bool run, base::Deadline deadline);
   awaitable<Result<void>> cont(base::Deadline deadline);
+  awaitable<Result<void>> check_running(base::Deadline deadline);
   void limit_cpu(const VmConfig& config);
   Error describe(const Error& error);
   static awaitable<Result<void>> run_guest(std::shared_ptr<State> self, VmConfig config, base::Deadline deadline);
@@ -163,11 +164,11 @@ bool Vm::State::reap() {
 
 Result<void> Vm::State::open_files(VmConfig& config) {
   ORKESTR_TRY(shared, open_shared_files(config));
-  if (!config.saved) {
-    for (const auto* path : {&config.kernel_path, &config.initrd_path}) {
-      ORKESTR_TRY(auto file, open_shared_file(*path));
-      boot_files.push_back(std::move(file));
-    }
+  std::vector<std::string> paths = {config.kernel_path, config.initrd_path};
+  if (config.saved) paths = {config.saved->devices_path};
+  for (const auto& path : paths) {
+    ORKESTR_TRY(auto file, open_shared_file(path));
+    start_files.push_back(std::move(file));
   }
   disk = std::move(config.disk);
   if (!disk) {
@@ -187,11 +188,12 @@ Result<JailConfig> Vm::State::make_jail(const VmConfig& config, const Sockets& s
               {shared[kBase].fd.get(), kBaseFd},
               {shared[kScratch].fd.get(), kScratchFd},
               {disk.get(), kOverlayFd}};
-  if (shared.size() > kLayer) jail.fds.emplace_back(shared[kLayer].fd.get(), kLayerFd);
-  for (std::size_t i = 0; i < boot_files.size(); ++i) {
-    jail.fds.emplace_back(boot_files[i].fd.get(), kKernelFd + static_cast<int>(i));
-    jail.read_fds.push_back(boot_files[i].fd.get());
+  const int first = config.saved ? kDevicesFd : kKernelFd;
+  for (std::size_t i = 0; i < start_files.size(); ++i) {
+    jail.fds.emplace_back(start_files[i].fd.get(), first + static_cast<int>(i));
+    jail.read_fds.push_back(start_files[i].fd.get());
   }
+  if (shared.size() > kLayer) jail.fds.emplace_back(shared[kLayer].fd.get(), kLayerFd);
   jail.read_fds.push_back(shared[kMemory].fd.get());
   const auto last = [&] { return static_cast<int>(jail.fds.size()) + 3; };
   if (preload) {
@@ -243,7 +245,7 @@ Result<void> Vm::State::launch(VmConfig& config, base::UniqueFd& qmp_socket) {
 
 Result<void> Vm::State::check_read_only() const {
   ORKESTR_CHECK(check_held_read_only(pid, shared));
-  return check_held_read_only(pid, boot_files);
+  return check_held_read_only(pid, start_files);
 }
 
 // Not having it costs the host's other work, never the sandbox: so it is reported, and no error.
@@ -273,7 +275,7 @@ Error Vm::State::describe(const Error& error) {
 }
 
 // Memory first: the devices' state is loaded into a machine that is complete.
-awaitable<Result<void>> Vm::State::load(VmConfig::SavedState saved, base::Deadline deadline) {
+awaitable<Result<void>> Vm::State::load(VmConfig::SavedState saved, bool run, base::Deadline deadline) {
   if (!saved.pages_path.empty()) {
     stage = "load memory";
     auto pages = base::open_at(AT_FDCWD, saved.pages_path, O_RDONLY);
@@ -283,12 +285,11 @@ awaitable<Result<void>> Vm::State::load(VmConfig::SavedState saved, base::Deadli
     if (auto ok = load_pages(*memory, pages->get(), saved.pages_checksum); !ok) co_return ok;
   }
   stage = "load devices";
-  auto devices = base::open_at(AT_FDCWD, saved.devices_path, O_RDONLY);
-  if (!devices) co_return devices.error();
-  auto passed = co_await qmp->execute("getfd", R"({"fdname":"devices"})", deadline, devices->get());
-  if (!passed) co_return passed.error();
-  auto begun = co_await qmp->execute("migrate-incoming", R"({"uri":"fd:devices"})", deadline);
-  if (!begun) co_return begun.error();
+  // With `cont` right behind, the guest goes on as soon as they are loaded.
+  std::vector<Qmp::Command> commands = {
+      {"migrate-incoming", fmt::format(R"({{"uri":"fd:{}"}})", static_cast<int>(kDevicesFd))}};
+  if (run) commands.push_back({"cont", ""});
+  if (auto begun = co_await qmp->execute_all(std::move(commands), deadline); !begun) co_return begun;
   asio::steady_timer pause(co_await asio::this_coro::executor);
   while (true) {
     auto answer = co_await qmp->execute("query-migrate", "", deadline);
@@ -303,6 +304,10 @@ awaitable<Result<void>> Vm::State::load(VmConfig::SavedState saved, base::Deadli
 
 awaitable<Result<void>> Vm::State::cont(base::Deadline deadline) {
   if (auto done = co_await qmp->execute("cont", "", deadline); !done) co_return done.error();
+  co_return co_await check_running(deadline);
+}
+
+awaitable<Result<void>> Vm::State::check_running(base::Deadline deadline) {
   // `cont` succeeds even where the VM then does not run (a disk whose lock another QEMU holds).
   auto status = co_await qmp->execute("query-status", "", deadline);
   if (!status) co_return status.error();
@@ -325,13 +330,20 @@ awaitable<Result<void>> Vm::State::run_guest(std::shared_ptr<State> self, VmConf
   auto qmp = co_await Qmp::connect(std::move(qmp_socket), deadline);
   if (!qmp) co_return qmp.error();
   self->qmp = std::move(*qmp);
+  self->qmp->on_event([hook = config.on_disk_stop](const base::JsonValue& event) {
+    if (!hook || event.string_or("event", "") != "BLOCK_IO_ERROR") return;
+    if (event["data"].string_or("action", "") == "stop") hook(event["data"].string_or("reason", "unknown"));
+  });
 
   self->stage = "read-only check";
   if (auto ok = self->check_read_only(); !ok) co_return ok;
   if (config.saved) {
-    if (auto ok = co_await self->load(std::move(*config.saved), deadline); !ok) co_return ok;
-  }
-  if (config.run) {
+    if (auto ok = co_await self->load(std::move(*config.saved), config.run, deadline); !ok) co_return ok;
+    if (config.run) {
+      self->stage = "cont";
+      if (auto ok = co_await self->check_running(deadline); !ok) co_return ok;
+    }
+  } else if (config.run) {
     self->stage = "cont";
     if (auto ok = co_await self->cont(deadline); !ok) co_return ok;
   }

@@ -72,6 +72,10 @@ struct VmConfig {
   // Called within start(), once QEMU's process is there, with what kills it: start() then fails soon. May be called at
   // any time later, to no effect once the Vm is gone.
   std::function<void(std::function<void()> kill)> on_process;
+
+  // Called each time QEMU has stopped the guest because its disk could not be written, which is when the host's is
+  // full; with the reason. Nothing is lost: cont() has QEMU write it once more.
+  std::function<void(std::string reason)> on_disk_stop;
 };
 
 class Vm {

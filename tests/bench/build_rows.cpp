@@ -9,6 +9,7 @@
 #include "base/child.hpp"
 #include "base/file.hpp"
 #include "base/try.hpp"
+#include "image/user_namespace.hpp"
 #include "orkestr/orkestr.hpp"
 #include "rows.hpp"
 
@@ -68,8 +69,8 @@ Result<Row> build_once(std::string key, const std::string& name, How how, double
 Result<std::vector<Row>> template_build_rows(const Plan& plan) {
   std::vector<Row> rows;
   if (!plan.wants("template_build")) return rows;
-  if (geteuid() != 0) {
-    say("template_build needs root: left out");
+  if (const auto obstacle = image::obstacle_to_root()) {
+    say(fmt::format("template_build left out: {}", obstacle->what));
     return rows;
   }
   for (const char* name : {"python-3.12-bare", "node-22", "debian-12"}) {

@@ -44,7 +44,7 @@ def test_content(wheel):
 def test_binaries(venv):
     package = package_of(venv)
     programs = [package / "bin" / "orkestr", *(package / "libexec" / "orkestr").iterdir()]
-    assert len(programs) == 3
+    assert len(programs) == 4
     for file in (package / "lib" / "libsandbox.so.0.7", *package.glob("_core*.so"), *programs):
         assert needed_libraries(file) <= SYSTEM_LIBRARIES | {"libsandbox.so.0.7"}, file
         assert is_stripped(file), file

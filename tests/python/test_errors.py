@@ -3,53 +3,32 @@
 import builtins
 import copy
 import errno
+import pathlib
 import pickle
+import re
 
 import pytest
 
 import orkestr
-from orkestr import errors
+from orkestr import _core, errors
 
 DETAILS = {
     "status_code": 0, "detail": "", "request_id": "", "retry_after": 0.0, "signal": 0, "oom": False, "stdout_bytes":
     b"", "stderr_bytes": b"", "host": "", "port": 0, "rule": "", "stage": "", "console_tail": "",
 }  # fmt: skip
 
-# Class, codes, published status code.
-TABLE = [
-    ("AuthError", ["unauthorized", "forbidden"], 401),
-    ("RateLimitError", ["rate_limited"], 429),
-    (
-        "PlanLimitError",
-        ["plan_limit", "usage_exhausted", "trial_exhausted", "lifetime_cap_reached", "session_cap_reached"],
-        None,
-    ),
-    ("SnapshotCapReached", ["snapshot_cap_reached"], None),
-    ("FleetFull", ["fleet_full_retry"], 503),
-    ("SandboxNotFound", ["not_found"], 404),
-    ("SandboxNotReady", ["not_ready"], 409),
-    ("ExecTimeout", ["exec_timeout"], None),
-    ("ExecKilled", ["exec_killed"], None),
-    ("NetworkPolicyError", ["network_policy_blocked"], None),
-    ("InterpreterUnavailable", ["interpreter_unavailable"], None),
-    ("FileNotFound", ["file_not_found"], 404),
-    ("NotPermitted", ["not_permitted"], None),
-    ("IsADirectory", ["is_a_directory"], None),
-    ("NotADirectory", ["not_a_directory"], None),
-    ("FileExists", ["file_exists"], None),
-    ("VolumeInUse", ["volume_in_use"], 409),
-    ("TemplateNotFound", ["template_not_found"], None),
-    ("TemplateBuildError", ["template_build_failed"], None),
-    ("SnapshotIncompatible", ["snapshot_incompatible"], None),
-    ("NotSupported", ["not_supported"], None),
-    ("VmError", ["vm_failed"], None),
-    ("ConnectionError", ["connection"], None),
-    ("APIError", ["api"], None),
-    ("InvalidArgument", ["invalid_argument"], None),
-    ("Cancelled", ["cancelled"], None),
-    ("OrkestrError", ["internal"], None),
-]
-CODES = [(name, code) for name, codes, _ in TABLE for code in codes]
+# The table of all languages: ORKESTR_ERROR(code, class, status, when, hint).
+ROW = re.compile(r'^ORKESTR_ERROR\((\w+), (\w+), (\d+), "(.*?)", "(.*)"\)$', re.M)
+ROWS = ROW.findall((pathlib.Path(__file__).parents[2] / "src/base/errors.def").read_text())
+CODES = [(cls, code) for code, cls, _, _, _ in ROWS]
+# A class answers with its first code.
+FIRST = {cls: (code, int(status) or None) for code, cls, status, _, _ in reversed(ROWS)}
+
+
+def test_the_table_is_read_whole():
+    text = (pathlib.Path(__file__).parents[2] / "src/base/errors.def").read_text()
+    assert len(ROWS) == len(re.findall(r"^ORKESTR_ERROR", text, re.M)) > 20
+    assert {cls for _, cls, _, _, _ in ROWS} | {"InvalidArgumentType"} == set(errors.__all__)
 
 
 @pytest.mark.parametrize("name, code", CODES)
@@ -65,22 +44,17 @@ def test_a_native_error_becomes_the_class_of_its_code(name, code):
     assert isinstance(error, errors.OrkestrError)
 
 
-@pytest.mark.parametrize("name, codes, status", TABLE)
-def test_published_status_codes(name, codes, status):
+@pytest.mark.parametrize("name", FIRST)
+def test_code_and_status_of_a_class(name):
     cls = getattr(errors, name)
-    assert (cls("x").status_code, cls("x").code) == (status, codes[0])
+    assert (cls("x").code, cls("x").status_code) == FIRST[name]
     assert cls("x", status_code=418).status_code == 418
 
 
-def test_every_code_of_the_header_is_in_the_table():
-    import pathlib
-    import re
-
-    header = (pathlib.Path(__file__).parents[2] / "include/orkestr/error.hpp").read_text()
-    body = re.search(r"enum class ErrorCode \{(.*?)\};", header, re.S).group(1)
-    names = re.findall(r"^\s*(\w+),", body, re.M)
-    assert len(names) > 20
-    assert sorted(names) == sorted(code for _, code in CODES)
+@pytest.mark.parametrize("code, cls, status, when, hint", ROWS, ids=[row[0] for row in ROWS])
+def test_class_and_hint_come_from_the_table(code, cls, status, when, hint):
+    assert (_core.error_class(code), _core.error_hint(code)) == (cls, hint)
+    assert errors.from_native(code, "m", DETAILS).hint == hint
 
 
 @pytest.mark.parametrize(
@@ -153,7 +127,7 @@ def test_what_errors_carry():
 
 def test_a_code_of_a_later_library_is_kept():
     error = errors.from_native("from_the_future", "m", DETAILS)
-    assert type(error) is errors.OrkestrError and error.code == "from_the_future"
+    assert type(error) is errors.OrkestrError and (error.code, error.hint) == ("from_the_future", "")
 
 
 def test_star_import_leaves_the_builtins_alone():

@@ -1,4 +1,5 @@
 // Errors, descriptors, deadlines, clocks, identifiers, digests.
+#include <cxxabi.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -6,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <climits>
+#include <cstdlib>
 #include <set>
 #include <vector>
 
@@ -59,6 +61,25 @@ TEST_CASE("error codes: every one has a name of its own, and the name leads back
   CHECK(to_string(static_cast<ErrorCode>(kCodes)) == "internal");
   CHECK_FALSE(error_code_from_string("").has_value());
   CHECK_FALSE(error_code_from_string("Internal").has_value());
+}
+
+TEST_CASE("error codes: class and hint are those of the table") {
+  for (int i = 0; i < kCodes; ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    CAPTURE(to_string(code));
+    try {
+      Error(code, "m").raise();
+    } catch (const OrkestrError& error) {
+      int failed = 0;
+      char* thrown = abi::__cxa_demangle(typeid(error).name(), nullptr, nullptr, &failed);
+      REQUIRE(failed == 0);
+      CHECK(thrown == "orkestr::" + std::string(error_class(code)));
+      std::free(thrown);
+    }
+    CHECK(error_hint(code).size() > 20);
+    CHECK(error_hint(code).back() == '.');
+  }
+  CHECK(error_class(static_cast<ErrorCode>(kCodes)) == "OrkestrError");
 }
 
 TEST_CASE("error: raise throws the class of the code") {

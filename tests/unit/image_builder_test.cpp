@@ -177,16 +177,3 @@ TEST_CASE("template.json says where everything came from; removing takes the ker
   CHECK(inspect_template({world.cache()}, "thing").error().code() == ErrorCode::template_not_found);
   REQUIRE(world.build());
 }
-
-TEST_CASE("without root a build says how to get it" * doctest::skip(kNotRoot)) {
-  World world;
-  const Recipe recipe = world.recipe();
-  BuildOptions options;
-  options.cache_dir = world.cache();
-  REQUIRE(in_child([&] {
-    if (::setresuid(65534, 65534, 65534) != 0) return false;
-    auto refused = build_template(recipe, options);
-    return !refused && refused.error().code() == ErrorCode::template_build_failed &&
-           contains(refused.error().message(), "sudo orkestr template build thing");
-  }));
-}

@@ -200,8 +200,9 @@ TEST_CASE("a full disk is called by its name, and is no trouble once there is ro
     REQUIRE(::unlink((world.cache() + "/filler").c_str()) == 0);
   }
   world.tool("mkfs.erofs", "echo image > \"${@: -2:1}\"");
-  world.tool("mmdebstrap",
-             "r=\"${@: -2:1}\"; mkdir -p $r/usr/local/lib $r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
+  world.tool(
+      "mmdebstrap",
+      "r=\"${@: -2:1}\"; mkdir -p $r/usr/local/lib $r/dev $r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
   auto built = world.build();
   CHECK_MESSAGE(built, (built ? "" : built.error().message()));
 }
@@ -231,7 +232,7 @@ TEST_CASE("who waits sees the progress of who builds, and finds the work done" *
   World world;
   world.tool("mmdebstrap",
              "echo \"pid $$\"; while [ ! -e $DATA/go ]; do sleep 0.05; done; r=\"${@: -2:1}\"; mkdir -p "
-             "$r/usr/local/bin $r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
+             "$r/usr/local/bin $r/dev $r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
   std::string heard;
   Result<BuildOutcome> first = Error(ErrorCode::internal, "not yet");
   Result<BuildOutcome> second = first;
@@ -259,7 +260,7 @@ TEST_CASE("when the builder dies, one of those who wait builds" * doctest::skip(
   World world;
   world.tool("mmdebstrap",
              "while [ ! -e $DATA/go ]; do echo x >> $DATA/alive; sleep 0.02; done; r=\"${@: "
-             "-2:1}\"; mkdir -p $r/usr/local/bin "
+             "-2:1}\"; mkdir -p $r/usr/local/bin $r/dev "
              "$r/var/lib/dpkg $r/var/tmp; touch $r/var/lib/dpkg/status");
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);

@@ -57,7 +57,7 @@ class World {
     tool("mmdebstrap",
          "cp \"${@: -1}\" $DATA/used.sources; for a in \"$@\"; do case $a in --aptopt=*) cp ${a#--aptopt=} "
          "$DATA/used.conf;; esac; done; "
-         "r=\"${@: -2:1}\"; mkdir -p $r/usr/local/bin $r/proc $r/var/lib/dpkg $r/var/tmp; printf 'Package: "
+         "r=\"${@: -2:1}\"; mkdir -p $r/usr/local/bin $r/proc $r/dev $r/var/lib/dpkg $r/var/tmp; printf 'Package: "
          "bash\\nStatus: "
          "install ok installed\\nVersion: 5.2\\n' > $r/var/lib/dpkg/status");
     tool("npm",

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/file.hpp"
+#include "image/user_namespace.hpp"
 #include "support/suite.hpp"
 
 namespace orkestr::testing {
@@ -24,8 +25,8 @@ constexpr std::array<const char*, 4> kTemplates = {"debian-12", "node-22", "pyth
 
 // The one whose turn it is today; ORKESTR_TEST_COLD names another, or none.
 bool is_cold(std::string_view name) {
-  if (geteuid() != 0) {
-    fmt::print(stderr, "{}: not built cold, which needs root\n", name);
+  if (const auto obstacle = image::obstacle_to_root()) {
+    fmt::print(stderr, "{}: not built cold: {}\n", name, obstacle->what);
     return false;
   }
   if (test_scale() >= 10) return true;

@@ -23,7 +23,10 @@ class OrkestrError extends Error {
 
 function describe(error, type, about) {
   error.code = about.code ?? type.code;
-  error.statusCode = about.statusCode ?? type.statusCode;
+  // Published statuses belong to the class; what a service answered is the error's own.
+  if (about.statusCode !== undefined && about.statusCode !== null) {
+    Object.defineProperty(error, "statusCode", { value: about.statusCode, enumerable: true, configurable: true, writable: true });
+  }
   error.detail = about.detail ?? null;
   error.requestId = about.requestId ?? null;
 }
@@ -211,6 +214,14 @@ function fromNative(thrown) {
   if (thrown instanceof Error || typeof thrown?.code !== "string") return thrown;
   const type = byCode.get(thrown.code) ?? OrkestrError;
   return new type(thrown.message, { ...thrown, statusCode: thrown.statusCode || undefined });
+}
+
+// What can be done about errors of this code, the same sentence in every language.
+for (const one of [OrkestrError, InvalidArgumentType, InvalidArgumentRange]) {
+  Object.defineProperties(one.prototype, {
+    hint: { configurable: true, get() { return require("./native.js").core.errorHint(String(this.code)); } },
+    statusCode: { configurable: true, get() { return this.constructor.statusCode; } },
+  });
 }
 
 module.exports = { ...classes, InvalidArgumentType, InvalidArgumentRange, fromNative };

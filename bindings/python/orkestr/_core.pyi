@@ -4,6 +4,9 @@ from typing import Any, Callable, Sequence, TypedDict
 
 __version__: str
 
+def error_class(code: str) -> str: ...
+def error_hint(code: str) -> str: ...
+
 class SandboxRecord(TypedDict):
     id: str
     status: str

@@ -18,6 +18,7 @@ class OrkestrError(Exception):
     Attributes:
         message: what was tried, what happened, what to do.
         code: the stable name of the error, ``"exec_timeout"`` for example.
+        hint: what can be done about errors of this code, a sentence.
         status_code: the HTTP status the service publishes for it; None where there is none.
         detail: what the service said, unchanged; None locally.
         request_id: the service's name of the request; None locally.
@@ -43,6 +44,12 @@ class OrkestrError(Exception):
             self.status_code = status_code
         if code is not None:
             self.code = code
+
+    @property
+    def hint(self) -> str:
+        from ._core import error_hint  # (which needs this module first)
+
+        return error_hint(self.code)
 
     def __str__(self) -> str:
         return self.message

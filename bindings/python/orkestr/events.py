@@ -20,14 +20,17 @@ class Event:
 
     Attributes:
         time: timezone-aware.
-        kind: ``"created"``, ``"boot_retry"``, ``"running"``, ``"exec"``, ``"file_read"``, ``"file_write"``, ``"file_list"``,
-            ``"file_stat"``, ``"file_delete"``, ``"file_mkdir"``, ``"file_move"``, ``"command_start"``, ``"command_kill"``, ``"terminated"``, ``"failed"``; a later version
-            may add some. Commands and files are logged when they end.
+        kind: of its life ``"created"``, ``"snapshot_made"``, ``"snapshot_failed"``, ``"snapshot_damaged"``, ``"boot_retry"``,
+            ``"running"``, ``"timeout_set"``, ``"pause_failed"``, ``"paused"``, ``"resumed"``, ``"disk_stopped"`` (the host's disk was
+            full and the guest stood still), ``"terminated"``, ``"failed"``; of what was asked of it ``"exec"``,
+            ``"command_start"``, ``"command_kill"``, ``"file_read"``, ``"file_write"``, ``"file_list"``, ``"file_stat"``,
+            ``"file_delete"``, ``"file_mkdir"``, ``"file_move"``; a later version may add some. What takes time is logged
+            when it ends.
         outcome: of a command ``"exit"``, ``"signal"``, ``"timeout"``, ``"cancelled"`` or an error's code; of a file ``"ok"`` or that.
         command: secrets masked, long ones cut.
         path: of a file.
         exit_code, duration_ms: None where a kind has none.
-        reason: of an end, of a second attempt to boot.
+        reason: of an end, a second attempt to boot, a failure, a full disk.
     """
 
     time: datetime

@@ -276,6 +276,13 @@ class Sandbox(SandboxAttributes):
         """
         return [BackgroundCommand._of(native) for native in _core.list_commands(self._live())]
 
+    def command(self, command_id: str) -> BackgroundCommand:
+        """The background command of this id.
+
+        Raises: :class:`SandboxNotFound` when there is none.
+        """
+        return BackgroundCommand._of(_core.get_command(self._live(), check.text("command_id", command_id)))
+
     def run(
         self,
         command: str | Sequence[str],

@@ -173,9 +173,10 @@ def _recipe_text(recipe: str | os.PathLike[str] | None) -> bytes:
 class Template:
     """The images that sandboxes start from, as a set of functions.
 
-    A template is built once on a machine and is read-only from then on. Building takes minutes and needs root, the
-    network and the ordinary clients (mmdebstrap, mvn, npm, pip), whose own settings apply: mirrors, proxies,
-    certificates. Using a template needs none of these.
+    A template is built once on a machine and is read-only from then on. Building takes minutes and needs the network
+    and the ordinary clients (mmdebstrap, mvn, npm, pip), whose own settings apply: mirrors, proxies, certificates. As
+    root it is built for every user, as another user into a cache of its own, in a user namespace, which needs uidmap
+    and subordinate ids. Using a template needs none of these.
     """
 
     @staticmethod

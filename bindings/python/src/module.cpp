@@ -76,9 +76,18 @@ py::dict run(const Sandbox& sandbox, const py::object& command, const py::dict& 
   return to_python(finish([&] { return sandbox.exec_async(line, std::move(options)); }));
 }
 
+// Of a code that this library does not know, nothing.
+template <std::string_view (*Of)(ErrorCode) noexcept>
+py::str about_code(const std::string& name) {
+  const auto code = error_code_from_string(name);
+  return to_text(code ? Of(*code) : std::string_view());
+}
+
 }  // namespace
 
 void bind_sandbox(py::module_& module) {
+  module.def("error_class", about_code<error_class>, py::arg("code"));
+  module.def("error_hint", about_code<error_hint>, py::arg("code"));
   // Destructors only let go, but the last handle of a client joins its thread: not while the GIL is held.
   py::class_<Client>(module, "Client", py::release_gil_before_calling_cpp_dtor())
       .def_static("open", open_client, py::arg("backend"), py::arg("api_key"), py::arg("base_url"),

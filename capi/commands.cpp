@@ -1,0 +1,159 @@
+#include <thread>
+
+#include "options.hpp"
+#include "records.hpp"
+#include "sandbox.hpp"
+
+using namespace orkestr;
+using namespace orkestr::capi;
+
+using Begun = Result<std::shared_ptr<Pending>>;
+
+orkestr_command* orkestr::capi::make_handle(BackgroundCommand command, std::shared_ptr<ClientCore> core) {
+  return std::make_unique<orkestr_command>(CommandBody{std::move(command), std::move(core)}).release();
+}
+
+namespace {
+
+std::shared_ptr<Pending> giving_info(const BackgroundCommand& command, Operation<void> operation) {
+  return giving(std::move(operation), [command] { return to_node(command.info()); });
+}
+
+// argv as the library takes it; that it is not empty is the library's to check.
+Result<std::vector<std::string>> arguments(const char* const* argv, std::size_t argc) {
+  return texts("argv", argv, argc);
+}
+
+// In slices, so that nobody waits for what nobody wants any more.
+Result<CommandInfo> wait_for(const BackgroundCommand& command, std::int64_t timeout_ms,
+                             const ClientCore::Wanted& wanted) {
+  constexpr std::chrono::milliseconds kSlice{500};
+  const auto start = std::chrono::steady_clock::now();
+  while (true) {
+    const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+    const auto left = waiting_time(timeout_ms) - waited;
+    auto info = command.wait(std::clamp(left, std::chrono::milliseconds(0), kSlice));
+    if (info.ok() || info.error().code() != ErrorCode::exec_timeout || !wanted()) return info;
+    if (left > kSlice) continue;
+    return Error(ErrorCode::exec_timeout, "wait: command " + command.id() + " had not ended after " +
+                                              std::to_string(timeout_ms) + " ms; it runs on");
+  }
+}
+
+}  // namespace
+
+orkestr_operation* orkestr_sandbox_exec(orkestr_sandbox* sandbox, const char* command,
+                                        const orkestr_exec_options* options) {
+  return begin_of(sandbox, [&](SandboxBody& body) -> Begun {
+    ORKESTR_TRY(const auto line, text("command", command));
+    ORKESTR_TRY(auto chosen, exec_options(options));
+    return giving(body.sandbox.exec_async(line, std::move(chosen)));
+  });
+}
+
+orkestr_operation* orkestr_sandbox_run(orkestr_sandbox* sandbox, const char* const* argv, size_t argc,
+                                       const orkestr_exec_options* options) {
+  return begin_of(sandbox, [&](SandboxBody& body) -> Begun {
+    ORKESTR_TRY(auto words, arguments(argv, argc));
+    ORKESTR_TRY(auto chosen, exec_options(options));
+    return giving(body.sandbox.run_async(std::move(words), std::move(chosen)));
+  });
+}
+
+orkestr_status orkestr_sandbox_exec_stream(orkestr_sandbox* sandbox, const char* command,
+                                           const orkestr_exec_options* options, orkestr_stream** stream,
+                                           orkestr_error** error) {
+  return call(error, [&]() -> Result<void> {
+    ORKESTR_CHECK(clear_output("stream", stream));
+    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(const auto line, text("command", command));
+    ORKESTR_TRY(auto chosen, exec_options(options));
+    ORKESTR_TRY(auto opened, body->sandbox.exec_stream(line, std::move(chosen)));
+    *stream = make_handle(flow(std::move(opened)), body->core);
+    return {};
+  });
+}
+
+orkestr_status orkestr_sandbox_run_stream(orkestr_sandbox* sandbox, const char* const* argv, size_t argc,
+                                          const orkestr_exec_options* options, orkestr_stream** stream,
+                                          orkestr_error** error) {
+  return call(error, [&]() -> Result<void> {
+    ORKESTR_CHECK(clear_output("stream", stream));
+    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(auto words, arguments(argv, argc));
+    ORKESTR_TRY(auto chosen, exec_options(options));
+    ORKESTR_TRY(auto opened, body->sandbox.run_stream(std::move(words), std::move(chosen)));
+    *stream = make_handle(flow(std::move(opened)), body->core);
+    return {};
+  });
+}
+
+orkestr_operation* orkestr_sandbox_start(orkestr_sandbox* sandbox, const char* command,
+                                         const orkestr_exec_options* options) {
+  return begin_of(sandbox, [&](SandboxBody& body) -> Begun {
+    ORKESTR_TRY(const auto line, text("command", command));
+    ORKESTR_TRY(auto chosen, exec_options(options));
+    return giving(body.sandbox.start_async(line, std::move(chosen)));
+  });
+}
+
+orkestr_operation* orkestr_sandbox_command(orkestr_sandbox* sandbox, const char* command_id) {
+  return begin_of(sandbox, [&](SandboxBody& body) -> Begun {
+    ORKESTR_TRY(const auto id, text("command_id", command_id));
+    ORKESTR_CHECK(body.core->check());
+    return giving<BackgroundCommand>(*body.core,
+                                     [sandbox = body.sandbox, id](const auto&) { return sandbox.command(id); });
+  });
+}
+
+orkestr_operation* orkestr_sandbox_commands(orkestr_sandbox* sandbox) {
+  return begin_of(sandbox, [](SandboxBody& body) {
+    return pending(body.sandbox.commands_async(), 0, [](const std::vector<BackgroundCommand>& commands) {
+      Node list = Node::list();
+      for (const BackgroundCommand& command : commands) list.append({}, to_node(command.info()));
+      return std::optional<Node>(std::move(list));
+    });
+  });
+}
+
+orkestr_status orkestr_command_info(const orkestr_command* command, orkestr_value** info, orkestr_error** error) {
+  return call(error, [&]() -> Result<void> {
+    ORKESTR_CHECK(clear_output("info", info));
+    ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
+    *info = make_value(to_node(body->command.info()));
+    return {};
+  });
+}
+
+orkestr_operation* orkestr_command_refresh(orkestr_command* command) {
+  return begin_of(command, [](CommandBody& body) { return giving_info(body.command, body.command.refresh_async()); });
+}
+
+orkestr_operation* orkestr_command_kill(orkestr_command* command) {
+  return begin_of(command, [](CommandBody& body) { return giving_info(body.command, body.command.kill_async()); });
+}
+
+orkestr_operation* orkestr_command_wait(orkestr_command* command, int64_t timeout_ms) {
+  return begin_of(command, [&](CommandBody& body) {
+    return giving<CommandInfo>(*body.core, [command = body.command, timeout_ms](const ClientCore::Wanted& wanted) {
+      return wait_for(command, timeout_ms, wanted);
+    });
+  });
+}
+
+orkestr_operation* orkestr_command_logs(orkestr_command* command, uint64_t offset) {
+  return begin_of(command, [&](CommandBody& body) { return giving(body.command.logs_async(offset)); });
+}
+
+orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset, int64_t timeout_ms,
+                                      orkestr_stream** stream, orkestr_error** error) {
+  return call(error, [&]() -> Result<void> {
+    ORKESTR_CHECK(clear_output("stream", stream));
+    ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
+    ORKESTR_TRY(auto opened, body->command.stream(offset, seconds(timeout_ms, std::chrono::seconds(300))));
+    *stream = make_handle(flow(std::move(opened)), body->core);
+    return {};
+  });
+}
+
+void orkestr_command_free(orkestr_command* command) { orkestr_command::free(command); }

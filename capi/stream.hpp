@@ -1,0 +1,54 @@
+// Streams: one interface over the library's ExecStream, LogStream, FileReader and FileWriter.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <orkestr/orkestr.hpp>
+#include <string_view>
+
+#include "client.hpp"
+#include "value.hpp"
+
+namespace orkestr::capi {
+
+class Flow {
+ public:
+  using Wait = std::chrono::milliseconds;
+  virtual ~Flow() = default;
+  // The next piece: nothing at the end, an empty one that is not final when `wait` has passed.
+  virtual Result<std::optional<ExecChunk>> next(Wait wait);
+  // How many bytes it took; 0 when `wait` has passed.
+  virtual Result<std::size_t> write(std::string_view bytes, Wait wait);
+  // False when `wait` has passed.
+  virtual Result<bool> finish(Wait wait);
+  virtual Result<void> resize(int cols, int rows);
+  virtual Result<void> cancel() = 0;
+  virtual int fd() { return -1; }
+  virtual std::int64_t pid() const { return 0; }
+  virtual void close() {}
+
+  // One reader and one writer at a time.
+  std::mutex reading, writing;
+  std::atomic<bool> over{false};  // next() has nothing more to give
+};
+
+std::shared_ptr<Flow> flow(ExecStream stream);
+std::shared_ptr<Flow> flow(LogStream stream);
+std::shared_ptr<Flow> flow(FileReader reader);
+std::shared_ptr<Flow> flow(FileWriter writer);
+
+struct StreamBody {
+  std::shared_ptr<Flow> flow;
+  std::shared_ptr<ClientCore> core;
+  std::uint64_t watched = 0;  // by the dispatcher; 0: not
+};
+
+orkestr_stream* make_handle(std::shared_ptr<Flow> flow, std::shared_ptr<ClientCore> core);
+
+}  // namespace orkestr::capi
+
+struct orkestr_stream : orkestr::capi::Handle<orkestr_stream, orkestr::capi::StreamBody, 0x6f737472> {
+  using Handle::Handle;
+};

@@ -1,0 +1,263 @@
+/* Arguments that are wrong: each is an error that names it, never a crash. */
+#include <stdint.h>
+
+#include "check.h"
+
+#define SANDBOX_CALLS(sandbox, text)                                                     \
+  do {                                                                                   \
+    FAILS(orkestr_sandbox_refresh(sandbox), ORKESTR_INVALID_ARGUMENT, text);             \
+    FAILS(orkestr_sandbox_set_timeout(sandbox, 60000), ORKESTR_INVALID_ARGUMENT, text);  \
+    FAILS(orkestr_sandbox_terminate(sandbox), ORKESTR_INVALID_ARGUMENT, text);           \
+    FAILS(orkestr_sandbox_pause(sandbox), ORKESTR_INVALID_ARGUMENT, text);               \
+    FAILS(orkestr_sandbox_events(sandbox, 0, 0), ORKESTR_INVALID_ARGUMENT, text);        \
+    FAILS(orkestr_sandbox_metrics(sandbox, 0), ORKESTR_INVALID_ARGUMENT, text);          \
+    FAILS(orkestr_sandbox_snapshot(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);      \
+    FAILS(orkestr_sandbox_get_host(sandbox, 80), ORKESTR_INVALID_ARGUMENT, text);        \
+    FAILS(orkestr_sandbox_exec(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);  \
+    FAILS(orkestr_sandbox_start(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text); \
+    FAILS(orkestr_sandbox_commands(sandbox), ORKESTR_INVALID_ARGUMENT, text);            \
+    FAILS(orkestr_sandbox_command(sandbox, "cmd_1"), ORKESTR_INVALID_ARGUMENT, text);    \
+    FAILS(orkestr_files_read(sandbox, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, text);        \
+  } while (0)
+
+static void test_null_client(void) {
+  orkestr_create_options create = ORKESTR_CREATE_OPTIONS_INIT;
+  const char* text = "client is NULL";
+  FAILS(orkestr_client_limits(NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_sandbox_create(NULL, &create), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_sandbox_get(NULL, "sbx_1"), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_sandbox_resume(NULL, "sbx_1", NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_sandbox_list(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_snapshot_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_snapshot_get(NULL, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_snapshot_remove(NULL, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_template_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_template_inspect(NULL, "x"), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_template_remove(NULL, "x"), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_template_build(NULL, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_template_prepare(NULL, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_host_doctor(NULL, 0), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_host_gc(NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_pool_set(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_pool_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
+  FAILS(orkestr_pool_clear(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_close(NULL, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_open(NULL, NULL, &error));
+  CHECK(strcmp(orkestr_client_backend(NULL), "") == 0);
+}
+
+static void test_null_handles(void) {
+  orkestr_value* value = NULL;
+  orkestr_stream* stream = NULL;
+  size_t written = 1;
+  SANDBOX_CALLS(NULL, "sandbox is NULL");
+  CHECK(strcmp(orkestr_sandbox_id(NULL), "") == 0);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL", orkestr_sandbox_info(NULL, &value, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL",
+          orkestr_sandbox_exec_stream(NULL, "true", NULL, &stream, &error));
+
+  FAILS(orkestr_command_refresh(NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  FAILS(orkestr_command_kill(NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  FAILS(orkestr_command_wait(NULL, 0), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  FAILS(orkestr_command_logs(NULL, 0), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "command is NULL", orkestr_command_info(NULL, &value, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "command is NULL", orkestr_command_stream(NULL, 0, 0, &stream, &error));
+
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_next(NULL, 0, &value, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_write(NULL, "x", 1, 0, &written, &error));
+  CHECK(written == 0);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_finish(NULL, 0, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_resize(NULL, 1, 1, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_cancel(NULL, &error));
+  CHECK(orkestr_stream_fd(NULL) == -1);
+  CHECK(orkestr_stream_pid(NULL) == 0);
+
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_await(NULL, 0, &value, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_wait(NULL, 0, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_cancel(NULL, &error));
+  CHECK(orkestr_operation_fd(NULL) == -1);
+  CHECK(orkestr_await(NULL, 0, NULL, NULL) == ORKESTR_INVALID_ARGUMENT);
+
+  orkestr_client_free(NULL);
+  orkestr_sandbox_free(NULL);
+  orkestr_command_free(NULL);
+  orkestr_stream_free(NULL);
+  orkestr_operation_free(NULL);
+  orkestr_value_free(NULL);
+  orkestr_error_free(NULL);
+}
+
+static void test_null_texts(orkestr_client* client, orkestr_sandbox* sandbox) {
+  const char* argv[2] = {"true", NULL};
+  orkestr_stream* stream = NULL;
+  orkestr_file file = {NULL, NULL, 0, 0};
+  FAILS(orkestr_sandbox_create(client, NULL), ORKESTR_INVALID_ARGUMENT, "options is NULL");
+  FAILS(orkestr_sandbox_get(client, NULL), ORKESTR_INVALID_ARGUMENT, "sandbox_id is NULL");
+  FAILS(orkestr_sandbox_resume(client, NULL, NULL), ORKESTR_INVALID_ARGUMENT, "sandbox_id is NULL");
+  FAILS(orkestr_sandbox_exec(sandbox, NULL, NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  FAILS(orkestr_sandbox_start(sandbox, NULL, NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
+  FAILS(orkestr_sandbox_command(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, "command_id is NULL");
+  FAILS(orkestr_sandbox_run(sandbox, NULL, 1, NULL), ORKESTR_INVALID_ARGUMENT, "argv is NULL");
+  FAILS(orkestr_sandbox_run(sandbox, argv, 2, NULL), ORKESTR_INVALID_ARGUMENT, "argv[1] is NULL");
+  FAILS(orkestr_sandbox_run(sandbox, argv, 0, NULL), ORKESTR_INVALID_ARGUMENT, "argv");
+  FAILS(orkestr_sandbox_run(sandbox, argv, SIZE_MAX / sizeof(char*), NULL), ORKESTR_INVALID_ARGUMENT, "argv");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "argv", orkestr_sandbox_run_stream(sandbox, NULL, 1, NULL, &stream, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_sandbox_exec_stream(sandbox, "x", NULL, NULL, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "info is NULL", orkestr_sandbox_info(sandbox, NULL, &error));
+  FAILS(orkestr_template_inspect(client, NULL), ORKESTR_INVALID_ARGUMENT, "name is NULL");
+  FAILS(orkestr_template_remove(client, NULL), ORKESTR_INVALID_ARGUMENT, "name is NULL");
+  FAILS(orkestr_snapshot_get(client, NULL), ORKESTR_INVALID_ARGUMENT, "snapshot_id is NULL");
+  FAILS(orkestr_snapshot_remove(client, NULL), ORKESTR_INVALID_ARGUMENT, "snapshot_id is NULL");
+  FAILS(orkestr_pool_set(client, NULL), ORKESTR_INVALID_ARGUMENT, "options is NULL");
+
+  FAILS(orkestr_files_read(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, "path is NULL");
+  FAILS(orkestr_files_write(sandbox, "/tmp/x", NULL, 1, 0), ORKESTR_INVALID_ARGUMENT, "content is NULL");
+  FAILS(orkestr_files_write(sandbox, "/tmp/x", "x", SIZE_MAX, 0), ORKESTR_INVALID_ARGUMENT, "length of content");
+  FAILS(orkestr_files_write(sandbox, "/tmp/x", "x", 1, 010000), ORKESTR_INVALID_ARGUMENT, "mode");
+  FAILS(orkestr_files_move(sandbox, NULL, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, "source is NULL");
+  FAILS(orkestr_files_move(sandbox, "/tmp/x", NULL), ORKESTR_INVALID_ARGUMENT, "destination is NULL");
+  FAILS(orkestr_files_write_batch(sandbox, NULL, 1), ORKESTR_INVALID_ARGUMENT, "files is NULL");
+  FAILS(orkestr_files_write_batch(sandbox, &file, 1), ORKESTR_INVALID_ARGUMENT, "files[0].path is NULL");
+  file.path = "/tmp/x";
+  file.length = 3;
+  FAILS(orkestr_files_write_batch(sandbox, &file, 1), ORKESTR_INVALID_ARGUMENT, "files[0].content is NULL");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "path is NULL", orkestr_files_read_stream(sandbox, NULL, &stream, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "path is NULL", orkestr_files_write_stream(sandbox, NULL, 0, &stream, &error));
+}
+
+void test_arguments(orkestr_client* client, orkestr_sandbox* sandbox) {
+  test_null_client();
+  test_null_handles();
+  test_null_texts(client, sandbox);
+}
+
+void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
+  orkestr_exec_options exec = ORKESTR_EXEC_OPTIONS_INIT;
+  orkestr_create_options create = ORKESTR_CREATE_OPTIONS_INIT;
+  orkestr_client_options open = ORKESTR_CLIENT_OPTIONS_INIT;
+  orkestr_list_options list = ORKESTR_LIST_OPTIONS_INIT;
+  orkestr_resume_options resume = ORKESTR_RESUME_OPTIONS_INIT;
+  orkestr_template_options build = ORKESTR_TEMPLATE_OPTIONS_INIT;
+  orkestr_pool_options pool = ORKESTR_POOL_OPTIONS_INIT;
+  orkestr_sandbox* none = NULL;
+  orkestr_client* other = NULL;
+  orkestr_pair pair = {"NAME", NULL};
+  struct {
+    orkestr_exec_options known;
+    int64_t from_the_future;
+  } future;
+
+  /* Another version's struct. */
+  exec.size = 0;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "ORKESTR_EXEC_OPTIONS_INIT");
+  exec.size = sizeof exec - 1;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.size is");
+  exec.size = SIZE_MAX;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.size is");
+  create.size = resume.size = list.size = build.size = pool.size = open.size = 3;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_sandbox_resume(client, "sbx_1", &resume), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_template_build(client, "x", &build), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_template_prepare(client, "x", &build), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "options.size is 3", orkestr_client_open(&open, &other, &error));
+  memset(&future, 0, sizeof future);
+  future.known.size = sizeof future;
+  WORKS(orkestr_sandbox_exec(sandbox, "true", &future.known));
+  future.from_the_future = 1;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &future.known), ORKESTR_INVALID_ARGUMENT, "does not know");
+
+  /* What the fields say. */
+  exec.size = sizeof exec;
+  create.size = sizeof create;
+  open.size = sizeof open;
+  list.size = sizeof list;
+  pool.size = sizeof pool;
+  exec.env_count = 1;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.env is NULL");
+  exec.env = &pair;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.env[0].value is NULL");
+  exec.env_count = SIZE_MAX / sizeof pair;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "count of options.env");
+  exec.env_count = 0;
+  exec.stdin_length = 1;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.stdin_data is NULL");
+  exec.stdin_length = 0;
+  exec.timeout_ms = -1;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "timeout");
+  create.template_name = "python-3.12-bare";
+  create.machine_size = "huge";
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "huge");
+  create.machine_size = NULL;
+  create.cpu = 0.1;
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "cpu",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
+  create.cpu = 0;
+  create.timeout_ms = INT64_MIN;
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "timeout",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
+  create.timeout_ms = 0;
+  create.template_name = "python-3.11-bear";
+  create.no_auto_build = 1;
+  REFUSED(ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
+  list.status = "asleep";
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "asleep");
+  FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");
+  pool.template_name = "python-3.12-bare";
+  pool.count = 1000;
+  FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "1000");
+  open.backend = "nearby";
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "nearby", orkestr_client_open(&open, &other, &error));
+  CHECK(other == NULL);
+}
+
+void test_handles(orkestr_client* client, orkestr_sandbox* sandbox) {
+  orkestr_client* other = NULL;
+  orkestr_sandbox *again = NULL, *none = NULL;
+  orkestr_value* info = NULL;
+  orkestr_operation* operation;
+  orkestr_stream* stream = NULL;
+
+  /* Of another type. */
+  FAILS(orkestr_sandbox_list((orkestr_client*)sandbox, NULL), ORKESTR_INVALID_ARGUMENT,
+        "client is a handle of another");
+  SANDBOX_CALLS((orkestr_sandbox*)client, "sandbox is a handle of another");
+  orkestr_client_free((orkestr_client*)sandbox);
+  CHECK(strcmp(orkestr_client_backend((orkestr_client*)sandbox), "") == 0);
+
+  /* Freed, and freed twice. */
+  OK(orkestr_await_sandbox(orkestr_sandbox_get(client, orkestr_sandbox_id(sandbox)), WAIT_MS, &again, &error));
+  orkestr_sandbox_free(again);
+  SANDBOX_CALLS(again, "sandbox was freed");
+  CHECK(strcmp(orkestr_sandbox_id(again), "") == 0);
+  orkestr_sandbox_free(again);
+  OK(orkestr_sandbox_info(sandbox, &info, &error));
+  orkestr_value_free((orkestr_value*)orkestr_value_at(info, NULL, 0)); /* borrowed: stays */
+  IS_TEXT(info, "status", "running");
+  orkestr_value_free(info);
+  CHECK(orkestr_value_type(info, NULL) == ORKESTR_TYPE_NONE);
+  CHECK(strcmp(orkestr_value_text(info, "status"), "") == 0);
+  orkestr_value_free(info);
+  operation = orkestr_sandbox_exec(sandbox, "true", NULL);
+  WORKS(operation);
+  FAILS(operation, ORKESTR_INVALID_ARGUMENT, "operation was freed");
+  orkestr_operation_free(operation);
+  OK(orkestr_sandbox_exec_stream(sandbox, "true", NULL, &stream, &error));
+  orkestr_stream_free(stream);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream was freed", orkestr_stream_next(stream, 0, &info, &error));
+
+  /* A client that is closed, with its sandboxes. */
+  OK(orkestr_client_open(NULL, &other, &error));
+  OK(orkestr_await_sandbox(orkestr_sandbox_get(other, orkestr_sandbox_id(sandbox)), WAIT_MS, &again, &error));
+  operation = orkestr_sandbox_exec(again, "sleep 100", NULL);
+  OK(orkestr_client_close(other, &error));
+  OK(orkestr_client_close(other, &error));
+  FAILS(operation, ORKESTR_CANCELLED, "");
+  REFUSED(ORKESTR_NOT_READY, "closed",
+          orkestr_await_sandbox(orkestr_sandbox_get(other, "sbx_1"), WAIT_MS, &none, &error));
+  FAILS(orkestr_host_gc(other), ORKESTR_NOT_READY, "closed");
+  orkestr_client_free(other);
+  orkestr_sandbox_free(again);
+}
