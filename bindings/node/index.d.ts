@@ -600,7 +600,7 @@ export class OrkestrError extends Error {
   /** What can be done about errors of this code, a sentence. */
   readonly hint: string;
   /** The HTTP status the service publishes for it. */
-  statusCode: number | null;
+  readonly statusCode: number | null;
   /** What the service said, unchanged. */
   detail: unknown;
   requestId: string | null;

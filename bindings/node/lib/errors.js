@@ -23,7 +23,10 @@ class OrkestrError extends Error {
 
 function describe(error, type, about) {
   error.code = about.code ?? type.code;
-  error.statusCode = about.statusCode ?? type.statusCode;
+  // Published statuses belong to the class; what a service answered is the error's own.
+  if (about.statusCode !== undefined && about.statusCode !== null) {
+    Object.defineProperty(error, "statusCode", { value: about.statusCode, enumerable: true, configurable: true, writable: true });
+  }
   error.detail = about.detail ?? null;
   error.requestId = about.requestId ?? null;
   Object.defineProperty(error, "hint", { get: () => hintOf(error.code), configurable: true, enumerable: false });
@@ -221,6 +224,23 @@ function fromNative(thrown) {
   if (thrown instanceof Error || typeof thrown?.code !== "string") return thrown;
   const type = byCode.get(thrown.code) ?? OrkestrError;
   return new type(thrown.message, { ...thrown, statusCode: thrown.statusCode || undefined });
+}
+
+// (What cannot be loaded may be the very module that has the table.)
+function hintOf(code) {
+  try {
+    return require("./native.js").core.errorHint(code);
+  } catch {
+    return "";
+  }
+}
+
+// What can be done about errors of this code, the same sentence in every language.
+for (const one of [OrkestrError, InvalidArgumentType, InvalidArgumentRange]) {
+  Object.defineProperties(one.prototype, {
+    hint: { configurable: true, get() { return hintOf(String(this.code)); } },
+    statusCode: { configurable: true, get() { return this.constructor.statusCode; } },
+  });
 }
 
 module.exports = { ...classes, InvalidArgumentType, InvalidArgumentRange, fromNative };

@@ -1,5 +1,6 @@
 "use strict";
 // The native module, and the two ways of calling it.
+const { existsSync } = require("node:fs");
 const path = require("node:path");
 const { Cancelled, OrkestrError, fromNative } = require("./errors.js");
 const { version } = require("../package.json");
@@ -8,7 +9,7 @@ const core = load();
 process.once("exit", () => core.abandon()); // what is waited for then has nobody any more
 
 function load() {
-  const file = process.env.ORKESTR_NODE_ADDON ?? path.join(__dirname, "..", "prebuilt", "orkestr.node");
+  const file = process.env.ORKESTR_NODE_ADDON ?? find();
   let loaded;
   try {
     loaded = require(file);
@@ -19,6 +20,13 @@ function load() {
     throw new OrkestrError(`orkestr ${version} found a native module of version ${loaded.version} in ${file}; install the package again`);
   }
   return loaded;
+}
+
+// The package carries it. In a checkout it is what was built last by ./dev, if that was done, before what npm made there once.
+function find() {
+  const package_ = path.join(__dirname, "..");
+  const built = path.join(package_, "..", "..", "build", "node", "orkestr.node");
+  return existsSync(path.join(package_, "src", "runtime.hpp")) && existsSync(built) ? built : path.join(package_, "prebuilt", "orkestr.node");
 }
 
 function remedy(error) {

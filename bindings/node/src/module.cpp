@@ -16,6 +16,10 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   add(exports, "cancel", [](const Napi::CallbackInfo& info) {
     Runtime::of(info.Env()).cancel(static_cast<std::uint32_t>(get_integer(info[0], "id")));
   });
+  add(exports, "errorHint", [](const Napi::CallbackInfo& info) {
+    const auto code = orkestr::error_code_from_string(get_text(info[0], "code"));
+    return to_text(info.Env(), code ? orkestr::error_hint(*code) : std::string_view());
+  });
   add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
   add(exports, "errorHint", [](const Napi::CallbackInfo& info) -> Napi::Value {
     const auto code = orkestr::error_code_from_string(info[0].ToString().Utf8Value());

@@ -119,14 +119,14 @@ const eventRecord = (one) => fields(one, "time kind outcome command path exitCod
 const entryRecord = (one) => fields(one, "name isDir size mode modifiedAt");
 
 function errorRecord(error) {
-  const record = { code: error.code, class: error.constructor.name.replace(/^InvalidArgument.*/, "InvalidArgument"), message: error.message, hint: error.hint ?? "" };
+  const record = { code: error.code, class: error.constructor.name.replace(/^InvalidArgument.*/, "InvalidArgument"), message: error.message, hint: error.hint };
   for (const name of ["detail", "requestId", "retryAfter", "signal", "oom", "host", "port", "rule", "stage", "consoleTail"]) {
     if (error[name] !== undefined && error[name] !== null) record[snake(name)] = error[name];
   }
   if (error.stdoutBytes) Object.assign(record, { stdout: hexed(error.stdoutBytes), stderr: hexed(error.stderrBytes) });
   if (error instanceof orkestr.TemplateBuildError) Object.assign(record, { stage: error.step, console_tail: error.output });
   // Published statuses belong to the class; what a service answered is the error's own.
-  if (error.statusCode !== null && error.statusCode !== error.constructor.statusCode) record.status_code = error.statusCode;
+  if (Object.hasOwn(error, "statusCode")) record.status_code = error.statusCode;
   return record;
 }
 
