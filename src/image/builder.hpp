@@ -32,9 +32,9 @@ struct BuildOutcome {
   std::chrono::milliseconds elapsed{};
 };
 
-// Needs root or a user namespace (user_namespace.hpp), the host's apt (for packages and the kernel), mvn, npm and pip for recipes with such parts, and a
-// network; tools are looked for before anything starts. template_build_failed carries the step and its output in
-// details(), and says what to do.
+// Needs root or a user namespace (user_namespace.hpp), the host's apt (for packages and the kernel), mvn, npm and pip
+// for recipes with such parts, and a network; tools are looked for before anything starts. template_build_failed
+// carries the step and its output in details(), and says what to do.
 Result<BuildOutcome> build_template(const Recipe& recipe, const BuildOptions& options);
 
 }  // namespace orkestr::image
