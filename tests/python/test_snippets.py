@@ -86,7 +86,7 @@ def command_of(block: Block, directory: pathlib.Path) -> list[str]:
     if block.language == "cpp":
         return compiled(["g++", "-std=c++17"], file, "include", directory)
     if block.language == "c":
-        return compiled(["gcc", "-std=c99"], file, "capi", directory)
+        return compiled(["gcc", "-std=c99"], file, "build/generated/capi", directory)
     if block.language == "js":
         (directory / "node_modules").symlink_to(ROOT / "build" / "node")
         return ["node", file]
