@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from conftest import ROOT, BUILD, SYSTEM_LIBRARIES, files_under, is_stripped, needed_libraries, run
+from conftest import BUILD, ROOT, SYSTEM_LIBRARIES, files_under, is_stripped, needed_libraries, run
 
 CONSUMER = pathlib.Path(__file__).parent / "consumer"
 LIBRARY = "lib/libsandbox.so.0.7"
