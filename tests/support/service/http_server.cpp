@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
@@ -267,6 +268,18 @@ struct HttpServer::Impl {
     BeastStream stream{*wire};
     beast::flat_buffer buffer;
     while (serve_one(*wire, stream, buffer, number)) continue;
+    let_go(fd);
+  }
+
+  // A close with bytes unread resets the connection, and the answer on its way may be lost with it: so the peer is told
+  // that this was all, and given a moment to go first.
+  static void let_go(int fd) {
+    ::shutdown(fd, SHUT_WR);
+    std::array<char, 4096> rest{};
+    for (int i = 0; i < 50; ++i) {
+      pollfd wait{fd, POLLIN, 0};
+      if (::poll(&wait, 1, 20) > 0 && ::recv(fd, rest.data(), rest.size(), MSG_DONTWAIT) <= 0) return;
+    }
   }
 
   bool serve_one(Wire& wire, BeastStream& stream, beast::flat_buffer& buffer, int number) {
