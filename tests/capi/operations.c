@@ -1,5 +1,6 @@
 /* Operations: waiting, polling, cancelling, letting go; callbacks that take long, call back in and free things. */
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -140,6 +141,7 @@ static void another(orkestr_sandbox* sandbox, struct calls* calls) {
 
 void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   struct calls calls;
+  struct rlimit limit, few;
   orkestr_operation* operation;
   (void)client;
 
@@ -159,6 +161,22 @@ void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL", orkestr_operation_notify(operation, on_end, &calls, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_notify(NULL, on_end, &calls, &error));
   orkestr_operation_free(operation);
+  CHECK(calls.count == 1);
+
+  /* Refused too where there is no descriptor to wait with. */
+  operation = orkestr_sandbox_exec(sandbox, "true", NULL);
+  CHECK(orkestr_operation_wait(operation, WAIT_MS, NULL) == ORKESTR_OK);
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  few = limit;
+  const int lowest = dup(0); /* that is free: with it as the limit there is none */
+  close(lowest);
+  few.rlim_cur = (rlim_t)lowest;
+  CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const int fd = orkestr_operation_fd(operation);
+  REFUSED(ORKESTR_INTERNAL, "ulimit -n", orkestr_operation_notify(operation, on_end, &calls, &error));
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(fd == -1);
+  WORKS(operation);
   CHECK(calls.count == 1);
 
   memset(&calls, 0, sizeof calls);
