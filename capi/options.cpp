@@ -17,6 +17,17 @@ constexpr std::size_t kMostItems = 100'000;
 
 Error wrong(const std::string& text) { return {ErrorCode::invalid_argument, text}; }
 
+// What an older program left in padding would be read as a later version's field: there is none at the end.
+#define ORKESTR_ENDS_WITH(type, last) static_assert(offsetof(type, last) + sizeof(type::last) == sizeof(type))
+ORKESTR_ENDS_WITH(orkestr_client_options, timeout_ms);
+ORKESTR_ENDS_WITH(orkestr_create_options, progress_user);
+ORKESTR_ENDS_WITH(orkestr_resume_options, retry_max_ms);
+ORKESTR_ENDS_WITH(orkestr_list_options, max_results);
+ORKESTR_ENDS_WITH(orkestr_exec_options, max_output_bytes);
+ORKESTR_ENDS_WITH(orkestr_template_options, progress_user);
+ORKESTR_ENDS_WITH(orkestr_pool_options, reserved);
+#undef ORKESTR_ENDS_WITH
+
 // The caller's struct in the layout of this library. An older program's is shorter: the rest has its defaults. A newer
 // one's is longer: what this library does not know must be 0.
 template <class T>
@@ -226,7 +237,8 @@ Result<PoolOptions> pool_options(const orkestr_pool_options* given) {
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
   options.idle_timeout = seconds(from.idle_timeout_ms, options.idle_timeout);
-  set(options.min_available_mb, from.min_available_mb);
+  if (from.min_available_mb != 0) options.min_available_mb = from.min_available_mb == -1 ? 0 : from.min_available_mb;
+  if (from.reserved != 0) return wrong("options.reserved is " + std::to_string(from.reserved) + "; it must be 0");
   return options;
 }
 

@@ -511,10 +511,11 @@ typedef struct orkestr_pool_options {
   int memory_mb;
   int disk_mb;
   int64_t idle_timeout_ms; /* one that nobody took for so long ends; 10 s to 366 days; default 3600 s; whole seconds */
-  int min_available_mb;    /* with less memory available on the host they end; default 1024 */
+  int min_available_mb;    /* with less memory available on the host they end; default 1024; -1: with any they stay */
+  int reserved;            /* 0 */
 } orkestr_pool_options;
 #define ORKESTR_POOL_OPTIONS_INIT \
-  { sizeof(orkestr_pool_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(orkestr_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The warm pool: machines that are ready before anybody asks. Completes when all are ready or cannot be, see `problem`.
  * (template text, count integer, ready integer, cpu number, memory_mb integer, disk_mb integer, idle_seconds integer,

@@ -208,6 +208,9 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   pool.template_name = "python-3.12-bare";
   pool.count = 1000;
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "1000");
+  pool.count = 0;
+  pool.reserved = 7;
+  FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.reserved is 7");
   open.backend = "nearby";
   REFUSED(ORKESTR_INVALID_ARGUMENT, "nearby", orkestr_client_open(&open, &other, &error));
   CHECK(other == NULL);

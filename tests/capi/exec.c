@@ -41,7 +41,7 @@ void test_exec(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_value_free(value);
 
   /* A timeout, with the output so far. */
-  options.timeout_ms = 500;
+  options.timeout_ms = 2000; /* of which starting it may take a good part */
   CHECK(orkestr_await(orkestr_sandbox_exec(sandbox, "echo early; sleep 100", &options), WAIT_MS, &value, &error) ==
         ORKESTR_EXEC_TIMEOUT);
   details = orkestr_error_details(error);
