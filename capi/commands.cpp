@@ -15,6 +15,8 @@ orkestr_command* orkestr::capi::make_handle(BackgroundCommand command, std::shar
 
 namespace {
 
+constexpr std::chrono::seconds kLongestStream = std::chrono::hours(24);  // that the library allows
+
 std::shared_ptr<Pending> giving_info(const BackgroundCommand& command, Operation<void> operation) {
   return giving(std::move(operation), [command] { return to_node(command.info()); });
 }
@@ -150,7 +152,8 @@ orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset,
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
     ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
-    ORKESTR_TRY(auto opened, body->command.stream(offset, seconds(timeout_ms, std::chrono::seconds(300))));
+    const auto limit = timeout_ms == ORKESTR_FOREVER ? kLongestStream : seconds(timeout_ms, std::chrono::seconds(300));
+    ORKESTR_TRY(auto opened, body->command.stream(offset, limit));
     *stream = make_handle(flow(std::move(opened)), body->core);
     return {};
   });

@@ -380,7 +380,8 @@ ORKESTR_API orkestr_operation* orkestr_command_wait(orkestr_command* command, in
 /* At most 1 MiB of its output from `offset` on. (content bytes, start_offset integer, size integer, truncated flag,
  * next_offset integer) */
 ORKESTR_API orkestr_operation* orkestr_command_logs(orkestr_command* command, uint64_t offset);
-/* Its output from `offset` on until it has ended, for at most timeout_ms (0: 300 s; in whole seconds, rounded up). */
+/* Its output from `offset` on until it has ended, for at most timeout_ms (0: 300 s; ORKESTR_FOREVER: 24 h, the most
+ * there is; in whole seconds, rounded up). */
 ORKESTR_API orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset, int64_t timeout_ms,
                                                   orkestr_stream** stream, orkestr_error** error);
 ORKESTR_API void orkestr_command_free(orkestr_command* command);
