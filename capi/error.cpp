@@ -87,6 +87,8 @@ struct orkestr_error : Handle<orkestr_error, ErrorBody, 0x6f657272> {
   using Handle::Handle;
 };
 
+orkestr_status orkestr::capi::status_of(ErrorCode code) noexcept { return known(code).status; }
+
 orkestr_status orkestr::capi::report(orkestr_error** error, const Error& failure) noexcept {
   const auto& [code, status] = known(failure.code());
   const bool no_memory = code == ErrorCode::internal && failure.message() == kNoMemory;

@@ -166,10 +166,11 @@ ORKESTR_API void orkestr_value_free(orkestr_value* value);
 /* ORKESTR_OK: from now on, or once more. ORKESTR_END: the last call. */
 typedef void (*orkestr_callback)(void* user, orkestr_status status);
 
-/* These four wait for an operation, give its result and free it, whatever comes of it. When timeout_ms passes before
+/* These three wait for an operation, give its result and free it, whatever comes of it. When timeout_ms passes before
  * it is complete, it is cancelled: ORKESTR_CANCELLED, within a second more (or its result, if that was faster). They
  * differ in what the operation gives: a value (which may be NULL: "nothing"), a sandbox, a command. Awaited as
- * something else, or while it is awaited already, it is invalid_argument and stays. */
+ * something else, while it is awaited already, or with a NULL output (of the latter two; `value` may be NULL), it is
+ * invalid_argument and stays. */
 ORKESTR_API orkestr_status orkestr_await(orkestr_operation* operation, int64_t timeout_ms, orkestr_value** value,
                                          orkestr_error** error);
 ORKESTR_API orkestr_status orkestr_await_sandbox(orkestr_operation* operation, int64_t timeout_ms,
@@ -446,8 +447,9 @@ ORKESTR_API orkestr_operation* orkestr_files_remove(orkestr_sandbox* sandbox, co
 ORKESTR_API orkestr_operation* orkestr_files_mkdir(orkestr_sandbox* sandbox, const char* path, int parents);
 ORKESTR_API orkestr_operation* orkestr_files_move(orkestr_sandbox* sandbox, const char* source,
                                                   const char* destination);
-/* Up to 64 files, each below 16 MiB: a list of (path text, bytes_written integer, error text, message text); `error` is
- * empty, or the name of the status for this file: the others are written all the same. */
+/* Up to 64 files, each below 16 MiB: a list of (path text, bytes_written integer, status integer, error text, message
+ * text); `status` is an orkestr_status, and `error` its name, empty for ORKESTR_OK. The others are written all the
+ * same. */
 ORKESTR_API orkestr_operation* orkestr_files_write_batch(orkestr_sandbox* sandbox, const orkestr_file* files,
                                                          size_t count);
 /* A URL that reads or writes one file without a key, for 60 s to 3600 s (0: 600 s), rounded up to seconds. Remote.
