@@ -113,7 +113,7 @@ namespace {
 template <class Work>
 auto alone(std::mutex Flow::*side, const char* what, orkestr_stream* stream, Work work)
     -> decltype(work(std::declval<Flow&>())) {
-  ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+  ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
   const auto flow = body->flow;  // survives a callback that frees the handle
   const std::unique_lock lock((*flow).*side, std::try_to_lock);
   if (!lock.owns_lock()) return Error(ErrorCode::not_ready, std::string("another thread is ") + what + " this stream");
@@ -167,26 +167,29 @@ orkestr_status orkestr_stream_finish(orkestr_stream* stream, int64_t timeout_ms,
 
 orkestr_status orkestr_stream_resize(orkestr_stream* stream, int cols, int rows, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     return body->flow->resize(cols, rows);
   });
 }
 
 orkestr_status orkestr_stream_cancel(orkestr_stream* stream, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     return body->flow->cancel();
   });
 }
 
 int orkestr_stream_fd(orkestr_stream* stream) {
-  return look(-1, [&] { return orkestr_stream::is_live(stream) ? stream->body->flow->fd() : -1; });
+  return look(-1, [&] {
+    const auto body = orkestr_stream::find(stream);
+    return body ? body->flow->fd() : -1;
+  });
 }
 
 orkestr_status orkestr_stream_notify(orkestr_stream* stream, orkestr_callback callback, void* user,
                                      orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     ORKESTR_CHECK(check_callback(callback));
     ORKESTR_CHECK(body->core->check());
     if (body->watched != 0) return wrong("stream has a callback already");
@@ -203,12 +206,15 @@ orkestr_status orkestr_stream_notify(orkestr_stream* stream, orkestr_callback ca
 }
 
 int64_t orkestr_stream_pid(const orkestr_stream* stream) {
-  return look(std::int64_t{0}, [&] { return orkestr_stream::is_live(stream) ? stream->body->flow->pid() : 0; });
+  return look(std::int64_t{0}, [&] {
+    const auto body = orkestr_stream::find(stream);
+    return body ? body->flow->pid() : 0;
+  });
 }
 
 void orkestr_stream_free(orkestr_stream* stream) {
-  if (orkestr_stream::is_live(stream) && stream->body->watched != 0) {
-    stream->body->core->dispatcher.drop(stream->body->watched);
+  if (const auto body = orkestr_stream::find(stream); body && body->watched != 0) {
+    body->core->dispatcher.drop(body->watched);
   }
   orkestr_stream::free(stream);
 }

@@ -1,9 +1,40 @@
 /* Operations: waiting, polling, cancelling, letting go; callbacks that take long, call back in and free things. */
 #include <poll.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
+
+/* What other threads do with an operation while one awaits it: one of them all has its end. (No error objects: so many
+ * would push the freed handle out of those that are recognised.) */
+static void* meddle(void* operation) {
+  int i;
+  for (i = 0; i < 1000000; ++i) {
+    orkestr_value* value = NULL;
+    if (orkestr_await(operation, 0, &value, NULL) == ORKESTR_CANCELLED) return operation;
+    if (orkestr_operation_wait(operation, 0, NULL) == ORKESTR_INVALID_ARGUMENT) break; /* it was freed */
+    if (i > 100 && orkestr_operation_cancel(operation, NULL) == ORKESTR_INVALID_ARGUMENT) break;
+  }
+  return NULL;
+}
+
+static void test_threads(orkestr_sandbox* sandbox) {
+  int round, i;
+  for (round = 0; round < 8; ++round) {
+    pthread_t threads[3];
+    orkestr_operation* operation = orkestr_sandbox_exec(sandbox, "sleep 100", NULL);
+    int ends = 0;
+    for (i = 0; i < 3; ++i) CHECK(pthread_create(&threads[i], NULL, meddle, operation) == 0);
+    ends += orkestr_await(operation, WAIT_MS, NULL, NULL) == ORKESTR_CANCELLED;
+    for (i = 0; i < 3; ++i) {
+      void* end = NULL;
+      CHECK(pthread_join(threads[i], &end) == 0);
+      ends += end != NULL;
+    }
+    CHECK(ends == 1);
+  }
+}
 
 void test_operations(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_operation* operation = orkestr_sandbox_exec(sandbox, "sleep 0.3", NULL);
@@ -44,6 +75,8 @@ void test_operations(orkestr_client* client, orkestr_sandbox* sandbox) {
   CHECK(orkestr_operation_wait(operation, 0, NULL) == ORKESTR_OK);
   OK(orkestr_operation_cancel(operation, &error));
   FAILS(operation, ORKESTR_INVALID_ARGUMENT, "sandbox is NULL");
+
+  test_threads(sandbox);
 
   /* Letting go leaves the work alone. */
   orkestr_operation_free(orkestr_files_write(sandbox, "/workspace/left", "x", 1, 0));
