@@ -79,14 +79,15 @@ orkestr_status orkestr_client_open(const orkestr_client_options* options, orkest
 
 const char* orkestr_client_backend(const orkestr_client* client) {
   return look<const char*>("", [&] {
-    if (!orkestr_client::is_live(client)) return "";
-    return client->body->core->client.backend() == "remote" ? "remote" : "local";
+    const auto body = orkestr_client::find(client);
+    if (!body) return "";
+    return body->core->client.backend() == "remote" ? "remote" : "local";
   });
 }
 
 orkestr_status orkestr_client_close(orkestr_client* client, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(ClientBody * body, orkestr_client::open("client", client));
+    ORKESTR_TRY(const auto body, orkestr_client::open("client", client));
     const auto core = body->core;
     core->close();
     return {};

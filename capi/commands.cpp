@@ -15,6 +15,8 @@ orkestr_command* orkestr::capi::make_handle(BackgroundCommand command, std::shar
 
 namespace {
 
+constexpr std::chrono::seconds kLongestStream = std::chrono::hours(24);  // that the library allows
+
 std::shared_ptr<Pending> giving_info(const BackgroundCommand& command, Operation<void> operation) {
   return giving(std::move(operation), [command] { return to_node(command.info()); });
 }
@@ -65,7 +67,7 @@ orkestr_status orkestr_sandbox_exec_stream(orkestr_sandbox* sandbox, const char*
                                            orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
-    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
     ORKESTR_TRY(const auto line, text("command", command));
     ORKESTR_TRY(auto chosen, exec_options(options));
     ORKESTR_TRY(auto opened, body->sandbox.exec_stream(line, std::move(chosen)));
@@ -79,7 +81,7 @@ orkestr_status orkestr_sandbox_run_stream(orkestr_sandbox* sandbox, const char* 
                                           orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
-    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
     ORKESTR_TRY(auto words, arguments(argv, argc));
     ORKESTR_TRY(auto chosen, exec_options(options));
     ORKESTR_TRY(auto opened, body->sandbox.run_stream(std::move(words), std::move(chosen)));
@@ -119,7 +121,7 @@ orkestr_operation* orkestr_sandbox_commands(orkestr_sandbox* sandbox) {
 orkestr_status orkestr_command_info(const orkestr_command* command, orkestr_value** info, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("info", info));
-    ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
+    ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
     *info = make_value(to_node(body->command.info()));
     return {};
   });
@@ -149,8 +151,9 @@ orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset,
                                       orkestr_stream** stream, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
-    ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
-    ORKESTR_TRY(auto opened, body->command.stream(offset, seconds(timeout_ms, std::chrono::seconds(300))));
+    ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
+    const auto limit = timeout_ms == ORKESTR_FOREVER ? kLongestStream : seconds(timeout_ms, std::chrono::seconds(300));
+    ORKESTR_TRY(auto opened, body->command.stream(offset, limit));
     *stream = make_handle(flow(std::move(opened)), body->core);
     return {};
   });

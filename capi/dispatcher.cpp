@@ -87,6 +87,11 @@ Dispatcher::~Dispatcher() {
 }
 
 Result<std::uint64_t> Dispatcher::watch(int fd, Ready ready) {
+  // poll() passes over a negative one without a word.
+  if (fd < 0) {
+    return Error(ErrorCode::internal,
+                 "notify: the process has no descriptor left; raise the limit of open files (ulimit -n)");
+  }
   std::lock_guard starting(starting_);
   if (std::lock_guard lock(state_->mutex); state_->closing) return closed();
   if (!thread_) {

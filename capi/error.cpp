@@ -87,6 +87,8 @@ struct orkestr_error : Handle<orkestr_error, ErrorBody, 0x6f657272> {
   using Handle::Handle;
 };
 
+orkestr_status orkestr::capi::status_of(ErrorCode code) noexcept { return known(code).status; }
+
 orkestr_status orkestr::capi::report(orkestr_error** error, const Error& failure) noexcept {
   const auto& [code, status] = known(failure.code());
   const bool no_memory = code == ErrorCode::internal && failure.message() == kNoMemory;
@@ -121,7 +123,8 @@ const char* orkestr_status_name(orkestr_status status) {
 }
 
 orkestr_status orkestr_error_status(const orkestr_error* error) {
-  return orkestr_error::is_live(error) ? error->body->status : ORKESTR_OK;
+  const auto body = orkestr_error::find(error);
+  return body ? body->status : ORKESTR_OK;
 }
 const char* orkestr_error_message(const orkestr_error* error) {
   return orkestr_value_text(orkestr_error_details(error), "message");
@@ -133,7 +136,8 @@ const char* orkestr_error_request_id(const orkestr_error* error) {
   return orkestr_value_text(orkestr_error_details(error), "request_id");
 }
 const orkestr_value* orkestr_error_details(const orkestr_error* error) {
-  return orkestr_error::is_live(error) ? error->body->details.get() : nullptr;
+  const auto body = orkestr_error::find(error);
+  return body ? body->details.get() : nullptr;
 }
 void orkestr_error_free(orkestr_error* error) { orkestr_error::free(error); }
 

@@ -34,6 +34,7 @@ auto attempt(Work&& work) noexcept -> std::invoke_result_t<Work> {
   }
 }
 
+orkestr_status status_of(ErrorCode code) noexcept;
 // The status of `failure`, and its object in *error where that is wanted. (error.cpp)
 orkestr_status report(orkestr_error** error, const Error& failure) noexcept;
 

@@ -1,13 +1,13 @@
 // What is behind the opaque pointers: a tag that tells a live handle of the right type from anything else, and a body.
 //
-// Freeing destroys the body at once and keeps the shell, a few bytes, until 64 more handles have been freed; so a
-// second free, and a call with a handle freed lately, are seen and not undefined. Longer ago is the caller's luck.
+// Freeing destroys the body as soon as no call uses it and keeps the shell, a few bytes, until 64 more handles have
+// been freed; so a second free, and a call with a handle freed lately or meanwhile, are seen and not undefined. Longer
+// ago is the caller's luck.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <orkestr/error.hpp>
 #include <string>
 #include <utility>
@@ -30,16 +30,17 @@ void retire(std::unique_ptr<Shell> shell) noexcept;
 // `Self` derives from this: struct orkestr_client : Handle<orkestr_client, ClientBody, "clnt"_tag>
 template <class Self, class Body, std::uint32_t kTag>
 struct Handle : Shell {
-  explicit Handle(Body its_body) : Shell(kTag), body(std::in_place, std::move(its_body)) {}
-  std::optional<Body> body;
+  explicit Handle(Body its_body) : Shell(kTag), body_(std::make_shared<Body>(std::move(its_body))) {}
 
-  static bool is_live(const Self* handle) noexcept {
-    return handle != nullptr && handle->tag.load(std::memory_order_acquire) == kTag;
+  // The body of a live handle, which stays as long as the caller has it; nothing for anything else.
+  static std::shared_ptr<Body> find(const Self* handle) noexcept {
+    if (handle == nullptr || handle->tag.load(std::memory_order_acquire) != kTag) return nullptr;
+    return handle->body_.load();
   }
-  // The body of `handle`, or an error that names the argument.
-  static Result<Body*> open(const char* argument, const Self* handle) {
+  // The same, or an error that names the argument.
+  static Result<std::shared_ptr<Body>> open(const char* argument, const Self* handle) {
     if (handle == nullptr) return Error(ErrorCode::invalid_argument, std::string(argument) + " is NULL");
-    if (is_live(handle)) return &*const_cast<Self*>(handle)->body;
+    if (auto body = find(handle)) return body;
     const bool freed = handle->tag.load(std::memory_order_acquire) == kFreed;
     return Error(ErrorCode::invalid_argument,
                  std::string(argument) + (freed ? " was freed; keep its handle until the last call with it"
@@ -49,9 +50,13 @@ struct Handle : Shell {
   static void free(Self* handle) noexcept {
     std::uint32_t expected = kTag;
     if (handle == nullptr || !handle->tag.compare_exchange_strong(expected, kFreed)) return;
-    handle->body.reset();
+    // Its end, which may take a while and call back in, comes after the shell is away.
+    const std::shared_ptr<Body> body = handle->body_.exchange(nullptr);
     retire(std::unique_ptr<Shell>(handle));
   }
+
+ private:
+  std::atomic<std::shared_ptr<Body>> body_;
 };
 
 }  // namespace orkestr::capi

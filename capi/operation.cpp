@@ -26,13 +26,18 @@ class Failed final : public Pending {
 
 constexpr const char* kAwaitedWith[] = {"orkestr_await()", "orkestr_await_sandbox()", "orkestr_await_command()"};
 
+std::shared_ptr<ClientCore> core_of(const orkestr_operation* operation) {
+  const auto body = orkestr_operation::find(operation);
+  return body ? body->core : nullptr;
+}
+
 // Waits, frees, and hands what came of it to `give`.
 template <int kKind, class Output, class Give>
 orkestr_status await(orkestr_operation* operation, std::int64_t timeout_ms, const char* name, Output** output,
                      orkestr_error** error, Give give) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output(name, output));
-    ORKESTR_TRY(OperationBody * body, orkestr_operation::open("operation", operation));
+    ORKESTR_TRY(const auto body, orkestr_operation::open("operation", operation));
     const auto waited_for = body->pending;
     if (const int kind = waited_for->kind(); kind >= 0 && kind != kKind) {
       return Error(ErrorCode::invalid_argument, std::string("operation is to be awaited with ") + kAwaitedWith[kind]);
@@ -97,34 +102,37 @@ orkestr_status orkestr_await(orkestr_operation* operation, int64_t timeout_ms, o
 orkestr_status orkestr_await_sandbox(orkestr_operation* operation, int64_t timeout_ms, orkestr_sandbox** sandbox,
                                      orkestr_error** error) {
   // The client is looked at before the operation is freed.
-  const auto core = orkestr_operation::is_live(operation) ? operation->body->core : nullptr;
+  const auto core = core_of(operation);
   return await<1>(operation, timeout_ms, "sandbox", sandbox, error,
                   [&](Sandbox made) { return make_handle(std::move(made), core); });
 }
 
 orkestr_status orkestr_await_command(orkestr_operation* operation, int64_t timeout_ms, orkestr_command** command,
                                      orkestr_error** error) {
-  const auto core = orkestr_operation::is_live(operation) ? operation->body->core : nullptr;
+  const auto core = core_of(operation);
   return await<2>(operation, timeout_ms, "command", command, error,
                   [&](BackgroundCommand made) { return make_handle(std::move(made), core); });
 }
 
 orkestr_status orkestr_operation_wait(orkestr_operation* operation, int64_t timeout_ms, orkestr_error** error) {
   return call(error, [&]() -> Result<orkestr_status> {
-    ORKESTR_TRY(OperationBody * body, orkestr_operation::open("operation", operation));
+    ORKESTR_TRY(const auto body, orkestr_operation::open("operation", operation));
     const auto waited_for = body->pending;
     return waited_for->wait(timeout_ms) ? ORKESTR_OK : ORKESTR_AGAIN;
   });
 }
 
 int orkestr_operation_fd(orkestr_operation* operation) {
-  return look(-1, [&] { return orkestr_operation::is_live(operation) ? operation->body->pending->fd() : -1; });
+  return look(-1, [&] {
+    const auto body = orkestr_operation::find(operation);
+    return body ? body->pending->fd() : -1;
+  });
 }
 
 orkestr_status orkestr_operation_notify(orkestr_operation* operation, orkestr_callback callback, void* user,
                                         orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(OperationBody * body, orkestr_operation::open("operation", operation));
+    ORKESTR_TRY(const auto body, orkestr_operation::open("operation", operation));
     ORKESTR_CHECK(check_callback(callback));
     if (!body->core) return body->pending->take().error();  // it has failed before it began
     ORKESTR_CHECK(body->core->check());
@@ -143,7 +151,7 @@ orkestr_status orkestr_operation_notify(orkestr_operation* operation, orkestr_ca
 
 orkestr_status orkestr_operation_cancel(orkestr_operation* operation, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(OperationBody * body, orkestr_operation::open("operation", operation));
+    ORKESTR_TRY(const auto body, orkestr_operation::open("operation", operation));
     body->pending->cancel();
     return {};
   });

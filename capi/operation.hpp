@@ -103,7 +103,7 @@ orkestr_operation* begin(const std::function<Result<OperationBody>()>& work) noe
 template <class Work>
 orkestr_operation* begin_of(orkestr_client* client, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
-    ORKESTR_TRY(ClientBody * body, orkestr_client::open("client", client));
+    ORKESTR_TRY(const auto body, orkestr_client::open("client", client));
     ORKESTR_CHECK(body->core->check());
     Result<std::shared_ptr<Pending>> begun = work(*body->core);
     if (!begun) return begun.error();

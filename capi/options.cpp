@@ -17,6 +17,17 @@ constexpr std::size_t kMostItems = 100'000;
 
 Error wrong(const std::string& text) { return {ErrorCode::invalid_argument, text}; }
 
+// What an older program left in padding would be read as a later version's field: there is none at the end.
+#define ORKESTR_ENDS_WITH(type, last) static_assert(offsetof(type, last) + sizeof(type::last) == sizeof(type))
+ORKESTR_ENDS_WITH(orkestr_client_options, timeout_ms);
+ORKESTR_ENDS_WITH(orkestr_create_options, progress_user);
+ORKESTR_ENDS_WITH(orkestr_resume_options, retry_max_ms);
+ORKESTR_ENDS_WITH(orkestr_list_options, max_results);
+ORKESTR_ENDS_WITH(orkestr_exec_options, max_output_bytes);
+ORKESTR_ENDS_WITH(orkestr_template_options, progress_user);
+ORKESTR_ENDS_WITH(orkestr_pool_options, reserved);
+#undef ORKESTR_ENDS_WITH
+
 // The caller's struct in the layout of this library. An older program's is shorter: the rest has its defaults. A newer
 // one's is longer: what this library does not know must be 0.
 template <class T>
@@ -70,9 +81,11 @@ void set(T& target, Given given) {
 }
 
 template <class T>
-Result<void> set_parsed(T& target, const char* given, Result<T> (*parse)(std::string_view)) {
+Result<void> set_parsed(T& target, const char* field, const char* given, Result<T> (*parse)(std::string_view)) {
   if (given == nullptr) return {};
-  ORKESTR_TRY(target, parse(given));
+  auto parsed = parse(given);
+  if (!parsed) return parsed.error().with_context(std::string("options.") + field);
+  target = *parsed;
   return {};
 }
 
@@ -112,8 +125,11 @@ Result<std::vector<std::string>> texts(const char* argument, const char* const* 
 }
 
 std::chrono::seconds seconds(std::int64_t milliseconds, std::chrono::seconds otherwise) {
-  return milliseconds == 0 ? otherwise
-                           : std::chrono::ceil<std::chrono::seconds>(std::chrono::milliseconds(milliseconds));
+  if (milliseconds == 0) return otherwise;
+  const std::chrono::milliseconds exact(milliseconds);
+  // A negative one is the library's to refuse, and stays one for that.
+  return milliseconds < 0 ? std::chrono::floor<std::chrono::seconds>(exact)
+                          : std::chrono::ceil<std::chrono::seconds>(exact);
 }
 
 TimePoint time_point(std::int64_t milliseconds) {
@@ -143,13 +159,13 @@ Result<CreateOptions> create_options(const orkestr_create_options* given) {
   CreateOptions options;
   options.template_name = text_or_empty(from.template_name);
   options.snapshot = text_or_empty(from.snapshot);
-  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
-  ORKESTR_CHECK(set_parsed(options.network, from.network, parse_network));
+  ORKESTR_CHECK(set_parsed(options.network, "network", from.network, parse_network));
   options.timeout = seconds(from.timeout_ms, options.timeout);
-  ORKESTR_CHECK(set_parsed(options.on_timeout, from.on_timeout, parse_on_timeout));
+  ORKESTR_CHECK(set_parsed(options.on_timeout, "on_timeout", from.on_timeout, parse_on_timeout));
   options.auto_resume = from.auto_resume != 0;
   if (from.paused_ttl_ms != 0) options.paused_ttl = seconds(from.paused_ttl_ms, {});
   options.preview_auth = from.preview_auth != 0;
@@ -177,7 +193,9 @@ Result<ListOptions> list_options(const orkestr_list_options* given) {
   ORKESTR_TRY(const auto from, read(given, "ORKESTR_LIST_OPTIONS_INIT"));
   ListOptions options;
   if (from.status != nullptr) {
-    ORKESTR_TRY(options.status, parse_status(from.status));
+    Status status{};
+    ORKESTR_CHECK(set_parsed(status, "status", from.status, parse_status));
+    options.status = status;
   }
   ORKESTR_TRY(options.metadata, pairs("options.metadata", from.metadata, from.metadata_count));
   set(options.limit, from.limit);
@@ -207,7 +225,7 @@ Result<TemplateBuildOptions> template_options(const orkestr_template_options* gi
   TemplateBuildOptions options;
   options.force = from.force != 0;
   options.recipe = text_or_empty(from.recipe);
-  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
@@ -221,12 +239,13 @@ Result<PoolOptions> pool_options(const orkestr_pool_options* given) {
   PoolOptions options;
   ORKESTR_TRY(options.template_name, text("options.template_name", from.template_name));
   if (from.count != 0) options.count = from.count == -1 ? 0 : from.count;
-  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
   options.idle_timeout = seconds(from.idle_timeout_ms, options.idle_timeout);
-  set(options.min_available_mb, from.min_available_mb);
+  if (from.min_available_mb != 0) options.min_available_mb = from.min_available_mb == -1 ? 0 : from.min_available_mb;
+  if (from.reserved != 0) return wrong("options.reserved is " + std::to_string(from.reserved) + "; it must be 0");
   return options;
 }
 

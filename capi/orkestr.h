@@ -28,9 +28,10 @@
  * 7. `timeout_ms` is what a function waits at most; 0: not at all; ORKESTR_FOREVER: as long as the operation or command
  *    itself may take. Points in time are milliseconds since 1970. _mb is MiB.
  * 8. Any function may be called from any thread, and from callbacks; but one handle must not be freed while another
- *    thread uses it. Callbacks run one at a time on a thread of the client and must not throw. When a function that
- *    takes a callback fails, the callback is never called; else its last call, and only that, is given ORKESTR_END.
- *    In a forked child handles only answer ORKESTR_NOT_READY.
+ *    thread uses it. (An await frees its operation; cancel and wait may be called beside it all the same.) Callbacks
+ *    run one at a time on a thread of the client and must not throw. When a function that takes a callback fails, the
+ *    callback is never called; else its last call, and only that, is given ORKESTR_END. In a forked child handles only
+ *    answer ORKESTR_NOT_READY.
  * 9. Every function is there since 0.7 unless marked "since". docs/ABI.md says what may change and when.
  */
 #ifndef ORKESTR_H
@@ -166,10 +167,11 @@ ORKESTR_API void orkestr_value_free(orkestr_value* value);
 /* ORKESTR_OK: from now on, or once more. ORKESTR_END: the last call. */
 typedef void (*orkestr_callback)(void* user, orkestr_status status);
 
-/* These four wait for an operation, give its result and free it, whatever comes of it. When timeout_ms passes before
+/* These three wait for an operation, give its result and free it, whatever comes of it. When timeout_ms passes before
  * it is complete, it is cancelled: ORKESTR_CANCELLED, within a second more (or its result, if that was faster). They
  * differ in what the operation gives: a value (which may be NULL: "nothing"), a sandbox, a command. Awaited as
- * something else, or while it is awaited already, it is invalid_argument and stays. */
+ * something else, while it is awaited already, or with a NULL output (of the latter two; `value` may be NULL), it is
+ * invalid_argument and stays. */
 ORKESTR_API orkestr_status orkestr_await(orkestr_operation* operation, int64_t timeout_ms, orkestr_value** value,
                                          orkestr_error** error);
 ORKESTR_API orkestr_status orkestr_await_sandbox(orkestr_operation* operation, int64_t timeout_ms,
@@ -380,7 +382,8 @@ ORKESTR_API orkestr_operation* orkestr_command_wait(orkestr_command* command, in
 /* At most 1 MiB of its output from `offset` on. (content bytes, start_offset integer, size integer, truncated flag,
  * next_offset integer) */
 ORKESTR_API orkestr_operation* orkestr_command_logs(orkestr_command* command, uint64_t offset);
-/* Its output from `offset` on until it has ended, for at most timeout_ms (0: 300 s; in whole seconds, rounded up). */
+/* Its output from `offset` on until it has ended, for at most timeout_ms (0: 300 s; ORKESTR_FOREVER: 24 h, the most
+ * there is; in whole seconds, rounded up). */
 ORKESTR_API orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset, int64_t timeout_ms,
                                                   orkestr_stream** stream, orkestr_error** error);
 ORKESTR_API void orkestr_command_free(orkestr_command* command);
@@ -445,8 +448,9 @@ ORKESTR_API orkestr_operation* orkestr_files_remove(orkestr_sandbox* sandbox, co
 ORKESTR_API orkestr_operation* orkestr_files_mkdir(orkestr_sandbox* sandbox, const char* path, int parents);
 ORKESTR_API orkestr_operation* orkestr_files_move(orkestr_sandbox* sandbox, const char* source,
                                                   const char* destination);
-/* Up to 64 files, each below 16 MiB: a list of (path text, bytes_written integer, error text, message text); `error` is
- * empty, or the name of the status for this file: the others are written all the same. */
+/* Up to 64 files, each below 16 MiB: a list of (path text, bytes_written integer, status integer, error text, message
+ * text); `status` is an orkestr_status, and `error` its name, empty for ORKESTR_OK. The others are written all the
+ * same. */
 ORKESTR_API orkestr_operation* orkestr_files_write_batch(orkestr_sandbox* sandbox, const orkestr_file* files,
                                                          size_t count);
 /* A URL that reads or writes one file without a key, for 60 s to 3600 s (0: 600 s), rounded up to seconds. Remote.
@@ -511,10 +515,11 @@ typedef struct orkestr_pool_options {
   int memory_mb;
   int disk_mb;
   int64_t idle_timeout_ms; /* one that nobody took for so long ends; 10 s to 366 days; default 3600 s; whole seconds */
-  int min_available_mb;    /* with less memory available on the host they end; default 1024 */
+  int min_available_mb;    /* with less memory available on the host they end; default 1024; -1: with any they stay */
+  int reserved;            /* 0 */
 } orkestr_pool_options;
 #define ORKESTR_POOL_OPTIONS_INIT \
-  { sizeof(orkestr_pool_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(orkestr_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The warm pool: machines that are ready before anybody asks. Completes when all are ready or cannot be, see `problem`.
  * (template text, count integer, ready integer, cpu number, memory_mb integer, disk_mb integer, idle_seconds integer,

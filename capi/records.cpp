@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <map>
 
+#include "guard.hpp"
+
 namespace orkestr::capi {
 
 namespace {
@@ -193,6 +195,7 @@ Node to_node(const BatchWriteResult& result) {
   return Node::record()
       .add("path", Node::text(result.path))
       .add("bytes_written", size(result.bytes_written))
+      .add("status", Node::integer(result.error ? status_of(result.error->code()) : ORKESTR_OK))
       .add("error", Node::text(result.error ? to_string(result.error->code()) : std::string_view()))
       .add("message", Node::text(result.error ? result.error->message() : std::string()));
 }

@@ -55,13 +55,14 @@ orkestr_operation* orkestr_sandbox_list(orkestr_client* client, const orkestr_li
 }
 
 const char* orkestr_sandbox_id(const orkestr_sandbox* sandbox) {
-  return orkestr_sandbox::is_live(sandbox) ? sandbox->body->id.c_str() : "";
+  const auto body = orkestr_sandbox::find(sandbox);
+  return body ? body->id.c_str() : "";
 }
 
 orkestr_status orkestr_sandbox_info(const orkestr_sandbox* sandbox, orkestr_value** info, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("info", info));
-    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
     *info = make_value(to_node(body->sandbox.info()));
     return {};
   });

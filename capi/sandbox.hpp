@@ -38,7 +38,7 @@ namespace orkestr::capi {
 template <class Work>
 orkestr_operation* begin_of(orkestr_sandbox* sandbox, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
-    ORKESTR_TRY(SandboxBody * body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};
@@ -48,7 +48,7 @@ orkestr_operation* begin_of(orkestr_sandbox* sandbox, Work work) noexcept {
 template <class Work>
 orkestr_operation* begin_of(orkestr_command* command, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
-    ORKESTR_TRY(CommandBody * body, orkestr_command::open("command", command));
+    ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};

@@ -99,7 +99,7 @@ std::shared_ptr<Flow> flow(FileReader reader) { return std::make_shared<ReaderFl
 std::shared_ptr<Flow> flow(FileWriter writer) { return std::make_shared<WriterFlow>(std::move(writer)); }
 
 orkestr_stream* make_handle(std::shared_ptr<Flow> flow, std::shared_ptr<ClientCore> core) {
-  return std::make_unique<orkestr_stream>(StreamBody{std::move(flow), std::move(core), 0}).release();
+  return std::make_unique<orkestr_stream>(StreamBody{std::move(flow), std::move(core)}).release();
 }
 
 }  // namespace orkestr::capi
@@ -113,11 +113,24 @@ namespace {
 template <class Work>
 auto alone(std::mutex Flow::*side, const char* what, orkestr_stream* stream, Work work)
     -> decltype(work(std::declval<Flow&>())) {
-  ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+  ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
   const auto flow = body->flow;  // survives a callback that frees the handle
   const std::unique_lock lock((*flow).*side, std::try_to_lock);
   if (!lock.owns_lock()) return Error(ErrorCode::not_ready, std::string("another thread is ") + what + " this stream");
   return work(*flow);
+}
+
+Result<std::uint64_t> watch(Dispatcher& dispatcher, const std::shared_ptr<Flow>& flow, orkestr_callback callback,
+                            void* user) {
+  const int fd = flow->fd();
+  if (fd < 0) return wrong("stream has no descriptor: it writes a file, or the process has none left");
+  return dispatcher.watch(fd, [flow, callback, user](bool last) {
+    last = last || flow->freed;
+    if (!last) callback(user, ORKESTR_OK);
+    if (!last && !flow->over && !flow->freed) return true;
+    callback(user, ORKESTR_END);
+    return false;
+  });
 }
 
 }  // namespace
@@ -167,48 +180,55 @@ orkestr_status orkestr_stream_finish(orkestr_stream* stream, int64_t timeout_ms,
 
 orkestr_status orkestr_stream_resize(orkestr_stream* stream, int cols, int rows, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     return body->flow->resize(cols, rows);
   });
 }
 
 orkestr_status orkestr_stream_cancel(orkestr_stream* stream, orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     return body->flow->cancel();
   });
 }
 
 int orkestr_stream_fd(orkestr_stream* stream) {
-  return look(-1, [&] { return orkestr_stream::is_live(stream) ? stream->body->flow->fd() : -1; });
+  return look(-1, [&] {
+    const auto body = orkestr_stream::find(stream);
+    return body ? body->flow->fd() : -1;
+  });
 }
 
 orkestr_status orkestr_stream_notify(orkestr_stream* stream, orkestr_callback callback, void* user,
                                      orkestr_error** error) {
   return call(error, [&]() -> Result<void> {
-    ORKESTR_TRY(StreamBody * body, orkestr_stream::open("stream", stream));
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
     ORKESTR_CHECK(check_callback(callback));
     ORKESTR_CHECK(body->core->check());
-    if (body->watched != 0) return wrong("stream has a callback already");
-    const int fd = body->flow->fd();
-    if (fd < 0) return wrong("stream has no descriptor: it writes a file, or the process has none left");
-    ORKESTR_TRY(body->watched, body->core->dispatcher.watch(fd, [flow = body->flow, callback, user](bool last) {
-      if (!last) callback(user, ORKESTR_OK);
-      if (!last && !flow->over) return true;
-      callback(user, ORKESTR_END);
-      return false;
-    }));
+    const auto flow = body->flow;
+    if (flow->notified.exchange(true)) return wrong("stream has a callback already");
+    auto watched = watch(body->core->dispatcher, flow, callback, user);
+    if (!watched) {
+      flow->notified = false;
+      return watched.error();
+    }
+    flow->watched = *watched;
+    if (flow->freed) body->core->dispatcher.drop(*watched);
     return {};
   });
 }
 
 int64_t orkestr_stream_pid(const orkestr_stream* stream) {
-  return look(std::int64_t{0}, [&] { return orkestr_stream::is_live(stream) ? stream->body->flow->pid() : 0; });
+  return look(std::int64_t{0}, [&] {
+    const auto body = orkestr_stream::find(stream);
+    return body ? body->flow->pid() : 0;
+  });
 }
 
 void orkestr_stream_free(orkestr_stream* stream) {
-  if (orkestr_stream::is_live(stream) && stream->body->watched != 0) {
-    stream->body->core->dispatcher.drop(stream->body->watched);
+  if (const auto body = orkestr_stream::find(stream)) {
+    body->flow->freed = true;
+    if (const auto watched = body->flow->watched.load(); watched != 0) body->core->dispatcher.drop(watched);
   }
   orkestr_stream::free(stream);
 }

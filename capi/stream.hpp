@@ -32,6 +32,9 @@ class Flow {
   // One reader and one writer at a time.
   std::mutex reading, writing;
   std::atomic<bool> over{false};  // next() has nothing more to give
+  // Of the callback, which may come, and free the stream, before the call that asked for it returns.
+  std::atomic<bool> notified{false}, freed{false};
+  std::atomic<std::uint64_t> watched{0};  // by the dispatcher; 0: not
 };
 
 std::shared_ptr<Flow> flow(ExecStream stream);
@@ -42,7 +45,6 @@ std::shared_ptr<Flow> flow(FileWriter writer);
 struct StreamBody {
   std::shared_ptr<Flow> flow;
   std::shared_ptr<ClientCore> core;
-  std::uint64_t watched = 0;  // by the dispatcher; 0: not
 };
 
 orkestr_stream* make_handle(std::shared_ptr<Flow> flow, std::shared_ptr<ClientCore> core);

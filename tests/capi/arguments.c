@@ -188,12 +188,18 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "timeout");
   create.template_name = "python-3.12-bare";
   create.machine_size = "huge";
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "huge");
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.machine_size: ");
   create.machine_size = NULL;
+  create.network = "closed";
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.network: ");
+  create.network = NULL;
   create.cpu = 0.1;
   REFUSED(ORKESTR_INVALID_ARGUMENT, "cpu",
           orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   create.cpu = 0;
+  create.timeout_ms = -1;
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "timeout is -1 s",
+          orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   create.timeout_ms = INT64_MIN;
   REFUSED(ORKESTR_INVALID_ARGUMENT, "timeout",
           orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
@@ -203,11 +209,14 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   REFUSED(ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear",
           orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   list.status = "asleep";
-  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "asleep");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.status: ");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");
   pool.template_name = "python-3.12-bare";
   pool.count = 1000;
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "1000");
+  pool.count = 0;
+  pool.reserved = 7;
+  FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.reserved is 7");
   open.backend = "nearby";
   REFUSED(ORKESTR_INVALID_ARGUMENT, "nearby", orkestr_client_open(&open, &other, &error));
   CHECK(other == NULL);

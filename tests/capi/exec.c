@@ -41,7 +41,7 @@ void test_exec(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_value_free(value);
 
   /* A timeout, with the output so far. */
-  options.timeout_ms = 500;
+  options.timeout_ms = 2000; /* of which starting it may take a good part */
   CHECK(orkestr_await(orkestr_sandbox_exec(sandbox, "echo early; sleep 100", &options), WAIT_MS, &value, &error) ==
         ORKESTR_EXEC_TIMEOUT);
   details = orkestr_error_details(error);
@@ -151,7 +151,7 @@ void test_streams(orkestr_client* client, orkestr_sandbox* sandbox) {
 
 void test_background(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_command *command = NULL, *found = NULL;
-  orkestr_stream* stream = NULL;
+  orkestr_stream *stream = NULL, *longest = NULL;
   orkestr_value *info = NULL, *value;
   char out[256], id[64];
   int exit_code = -1;
@@ -169,6 +169,9 @@ void test_background(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_command_wait(command, 100), ORKESTR_EXEC_TIMEOUT, "100 ms");
   OK(orkestr_command_stream(command, 0, 0, &stream, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "stream", orkestr_command_stream(command, 0, 0, NULL, &error));
+  OK(orkestr_command_stream(command, 0, ORKESTR_FOREVER, &longest, &error));
+  orkestr_stream_free(longest);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "-2 s", orkestr_command_stream(command, 0, -2000, &longest, &error));
   CHECK(orkestr_stream_fd(stream) >= 0);
   CHECK(drain(stream, out, sizeof out, &exit_code) == ORKESTR_END);
   CHECK(strcmp(out, "one\ntwo\n") == 0 && exit_code == 6);

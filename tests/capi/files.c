@@ -43,7 +43,9 @@ static void test_batch(orkestr_sandbox* sandbox) {
   size_t length = 0;
   orkestr_value* value = GIVES(orkestr_files_write_batch(sandbox, files, 3));
   CHECK(orkestr_value_count(value, NULL) == 3);
-  HAS_FIELDS(orkestr_value_at(value, NULL, 0), "path bytes_written error message");
+  HAS_FIELDS(orkestr_value_at(value, NULL, 0), "path bytes_written status error message");
+  CHECK(orkestr_value_integer(orkestr_value_at(value, NULL, 0), "status") == ORKESTR_OK);
+  CHECK(orkestr_value_integer(orkestr_value_at(value, NULL, 1), "status") == ORKESTR_IS_A_DIRECTORY);
   IS_TEXT(orkestr_value_at(value, NULL, 0), "error", "");
   IS_TEXT(orkestr_value_at(value, NULL, 1), "error", "is_a_directory");
   CHECK(orkestr_value_integer(orkestr_value_at(value, NULL, 2), "bytes_written") == 2);

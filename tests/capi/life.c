@@ -47,9 +47,11 @@ static void test_pool(orkestr_client* client) {
   orkestr_value* value;
   options.template_name = "python-3.12-bare";
   options.idle_timeout_ms = 120000;
+  options.min_available_mb = -1;
   value = GIVES(orkestr_pool_set(client, &options));
   HAS_FIELDS(value, "template count ready cpu memory_mb disk_mb idle_seconds min_available_mb members problem");
   CHECK(orkestr_value_integer(value, "count") == 1 && orkestr_value_integer(value, "idle_seconds") == 120);
+  CHECK(orkestr_value_integer(value, "min_available_mb") == 0);
   CHECK(orkestr_value_integer(value, "ready") == 1 || orkestr_value_text(value, "problem")[0] != '\0');
   orkestr_value_free(value);
   value = GIVES(orkestr_pool_list(client));

@@ -1,8 +1,40 @@
 /* Operations: waiting, polling, cancelling, letting go; callbacks that take long, call back in and free things. */
 #include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
+
+/* What other threads do with an operation while one awaits it: one of them all has its end. (No error objects: so many
+ * would push the freed handle out of those that are recognised.) */
+static void* meddle(void* operation) {
+  int i;
+  for (i = 0; i < 1000000; ++i) {
+    orkestr_value* value = NULL;
+    if (orkestr_await(operation, 0, &value, NULL) == ORKESTR_CANCELLED) return operation;
+    if (orkestr_operation_wait(operation, 0, NULL) == ORKESTR_INVALID_ARGUMENT) break; /* it was freed */
+    if (i > 100 && orkestr_operation_cancel(operation, NULL) == ORKESTR_INVALID_ARGUMENT) break;
+  }
+  return NULL;
+}
+
+static void test_threads(orkestr_sandbox* sandbox) {
+  int round, i;
+  for (round = 0; round < 8; ++round) {
+    pthread_t threads[3];
+    orkestr_operation* operation = orkestr_sandbox_exec(sandbox, "sleep 100", NULL);
+    int ends = 0;
+    for (i = 0; i < 3; ++i) CHECK(pthread_create(&threads[i], NULL, meddle, operation) == 0);
+    ends += orkestr_await(operation, WAIT_MS, NULL, NULL) == ORKESTR_CANCELLED;
+    for (i = 0; i < 3; ++i) {
+      void* end = NULL;
+      CHECK(pthread_join(threads[i], &end) == 0);
+      ends += end != NULL;
+    }
+    CHECK(ends == 1);
+  }
+}
 
 void test_operations(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_operation* operation = orkestr_sandbox_exec(sandbox, "sleep 0.3", NULL);
@@ -43,6 +75,8 @@ void test_operations(orkestr_client* client, orkestr_sandbox* sandbox) {
   CHECK(orkestr_operation_wait(operation, 0, NULL) == ORKESTR_OK);
   OK(orkestr_operation_cancel(operation, &error));
   FAILS(operation, ORKESTR_INVALID_ARGUMENT, "sandbox is NULL");
+
+  test_threads(sandbox);
 
   /* Letting go leaves the work alone. */
   orkestr_operation_free(orkestr_files_write(sandbox, "/workspace/left", "x", 1, 0));
@@ -140,6 +174,8 @@ static void another(orkestr_sandbox* sandbox, struct calls* calls) {
 
 void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   struct calls calls;
+  struct rlimit limit, few;
+  int round;
   orkestr_operation* operation;
   (void)client;
 
@@ -159,6 +195,22 @@ void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL", orkestr_operation_notify(operation, on_end, &calls, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_notify(NULL, on_end, &calls, &error));
   orkestr_operation_free(operation);
+  CHECK(calls.count == 1);
+
+  /* Refused too where there is no descriptor to wait with. */
+  operation = orkestr_sandbox_exec(sandbox, "true", NULL);
+  CHECK(orkestr_operation_wait(operation, WAIT_MS, NULL) == ORKESTR_OK);
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  few = limit;
+  const int lowest = dup(0); /* that is free: with it as the limit there is none */
+  close(lowest);
+  few.rlim_cur = (rlim_t)lowest;
+  CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const int fd = orkestr_operation_fd(operation);
+  REFUSED(ORKESTR_INTERNAL, "ulimit -n", orkestr_operation_notify(operation, on_end, &calls, &error));
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(fd == -1);
+  WORKS(operation);
   CHECK(calls.count == 1);
 
   memset(&calls, 0, sizeof calls);
@@ -210,10 +262,16 @@ void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   CHECK(calls.ends == 1 && calls.count >= 2 && calls.again == 8);
   orkestr_stream_free(calls.stream);
 
-  memset(&calls, 0, sizeof calls);
-  begin(&calls);
-  OK(orkestr_sandbox_exec_stream(sandbox, "yes", NULL, &calls.stream, &error));
-  OK(orkestr_stream_notify(calls.stream, on_ready_free, &calls, &error));
-  await_end(&calls);
-  CHECK(calls.ends == 1 && calls.count == 2);
+  /* (At once, and so perhaps before notify() has returned.) */
+  for (round = 0; round < 20; ++round) {
+    struct pollfd ready = {0, POLLIN, 0};
+    memset(&calls, 0, sizeof calls);
+    begin(&calls);
+    OK(orkestr_sandbox_exec_stream(sandbox, "yes | head -c 100000", NULL, &calls.stream, &error));
+    ready.fd = orkestr_stream_fd(calls.stream);
+    CHECK(poll(&ready, 1, WAIT_MS) == 1);
+    OK(orkestr_stream_notify(calls.stream, on_ready_free, &calls, &error));
+    await_end(&calls);
+    CHECK(calls.ends == 1 && calls.count == 2);
+  }
 }

@@ -55,7 +55,8 @@ void put_hex(const char* bytes, size_t length) {
 static int is_left_out(const orkestr_value* record, const char* field) {
   static const char* const kOfTemplates[] = {"directory", "created_at", "image_sha256", "recipe_sha256", "parts"};
   size_t i;
-  if (orkestr_value_type(record, "bytes_written") != ORKESTR_TYPE_NONE) return strcmp(field, "message") == 0;
+  if (orkestr_value_type(record, "bytes_written") != ORKESTR_TYPE_NONE)
+    return strcmp(field, "message") == 0 || strcmp(field, "status") == 0;
   if (orkestr_value_type(record, "outcome") != ORKESTR_TYPE_NONE) return strcmp(field, "json") == 0;
   if (orkestr_value_type(record, "build_id") == ORKESTR_TYPE_NONE) return 0;
   for (i = 0; i < sizeof kOfTemplates / sizeof *kOfTemplates; ++i) {
