@@ -126,15 +126,11 @@ class Files {
   }
 
   async write(path, content, options) {
-    const handle = partOf(Files, this);
-    const { mode = DEFAULT_MODE, signal } = check.options(options, MODE);
-    const [where, bytes] = [check.path("path", path), check.content("content", content)];
-    const native = await handle();
-    await call(signal, () => core.writeFile(native, where, bytes, mode));
+    await write(this, path, check.content, content, options);
   }
 
   async writeBytes(path, content, options) {
-    await Files.prototype.write.call(this, path, check.bytes("content", content), options);
+    await write(this, path, check.bytes, content, options);
   }
 
   async list(path, options) {
@@ -231,6 +227,14 @@ function toPairs(files) {
   if (files instanceof Map) return [...files];
   if (typeof files !== "object" || files === null) throw check.wrongType("files", files, "an object, a Map or an array of pairs of path and content");
   return Object.entries(files);
+}
+
+async function write(files, path, toBytes, content, options) {
+  const handle = partOf(Files, files);
+  const { mode = DEFAULT_MODE, signal } = check.options(options, MODE);
+  const [where, bytes] = [check.path("path", path), toBytes("content", content)];
+  const native = await handle();
+  await call(signal, () => core.writeFile(native, where, bytes, mode));
 }
 
 async function presign(files, upload, path, options) {

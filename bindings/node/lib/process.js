@@ -196,7 +196,7 @@ class ExecStream {
   async write(data, options) {
     const part = partOf(ExecStream, this);
     const { timeoutSeconds: timeoutMs, signal } = check.options(options, WRITE_CHECKS);
-    const bytes = Buffer.from(check.content("data", data)); // what the caller does with its memory afterwards is its own business
+    const bytes = check.content("data", data);
     const mine = part.writing.then(async () => {
       if (signal?.aborted) throw Cancelled.bySignal(signal);
       await part.puller.opened();
