@@ -1,7 +1,7 @@
 // Commands: results, errors, streams, input, terminals, cancelling.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { collect, failure, guestProcesses, orkestr, shareSandbox, waitUntil } from "./support.mjs";
+import { collect, failure, guestProcesses, orkestr, SCALE, shareSandbox, waitUntil } from "./support.mjs";
 
 const { Cancelled, ExecKilled, ExecTimeout } = orkestr;
 const sandbox = await shareSandbox();
@@ -96,6 +96,18 @@ test("breaking off leaves the command running, cancel and an aborted signal end 
   await failure(sandbox.exec("sleep 44", { signal: AbortSignal.timeout(300) }), Cancelled);
   assert.ok(await waitUntil(async () => (await guestProcesses(sandbox, "sleep 4")).length === 1));
   await sandbox.exec("pkill -x sleep; true");
+});
+
+test("output without end leaves the event loop its turns", async () => {
+  const busy = () => {
+    for (const end = performance.now() + 1; performance.now() < end; );
+  };
+  const start = performance.now();
+  await failure(async () => {
+    for await (const _ of sandbox.execStream("yes", { signal: AbortSignal.timeout(300) })) busy();
+  }, Cancelled);
+  await failure(sandbox.run("yes", { onStdout: busy, signal: AbortSignal.timeout(300) }), Cancelled);
+  assert.ok(performance.now() - start < 20_000 * SCALE);
 });
 
 test("closed while somebody waits: the iteration ends", async () => {

@@ -1,5 +1,7 @@
 "use strict";
 // Commands: what they return, and their output as it comes.
+const { performance } = require("node:perf_hooks");
+const { setImmediate: turn, setTimeout: sleep } = require("node:timers/promises");
 const check = require("./arguments.js");
 const { Cancelled, SandboxNotReady, fromNative } = require("./errors.js");
 const { asyncDispose, hold, partOf } = require("./handles.js");
@@ -35,6 +37,22 @@ class ExecChunk {
 }
 
 const NOTHING = Buffer.alloc(0);
+const LONGEST_MS = 5;
+
+// While there is always more to do, every `await` is a microtask: timers, sockets and signals would never have their turn.
+class Breath {
+  #last = performance.now();
+  taken() {
+    this.#last = performance.now();
+  }
+  get due() {
+    return performance.now() - this.#last > LONGEST_MS;
+  }
+  async take() {
+    await turn();
+    this.taken();
+  }
+}
 
 // How many bytes at the end are the beginning of a character whose rest is still to come.
 function unfinished(data) {
@@ -76,6 +94,7 @@ class Puller {
   #ready = []; // chunks, and last of all maybe an error
   #waiting = 0; // id of the wait for more
   #turn = Promise.resolve();
+  #breath = new Breath();
   closed = false;
 
   constructor(opening, calls) {
@@ -115,6 +134,10 @@ class Puller {
   }
 
   async #pull() {
+    if (this.#breath.due) {
+      await this.#breath.take();
+      if (this.closed) return;
+    }
     let chunk;
     try {
       chunk = this.#calls.next(this.#native);
@@ -123,6 +146,7 @@ class Puller {
         this.#waiting = id;
         await promise;
         this.#waiting = 0;
+        this.#breath.taken();
         return;
       }
     } catch (thrown) {
