@@ -149,7 +149,14 @@ test("a conversation, and more input than fits", async () => {
 });
 
 test("writes come one after the other, and one that was given up writes nothing any more", async () => {
-  const sizes = (text) => [...text.matchAll(/(.)\1*/g)].map(([run, letter]) => [letter, run.length]);
+  const sizes = (text) => {
+    const runs = [];
+    for (let at = 0, end; at < text.length; at = end) {
+      for (end = at + 1; text[end] === text[at]; ) ++end;
+      runs.push([text[at], end - at]);
+    }
+    return runs;
+  };
   const cat = sandbox.execStream("sleep 3; exec cat", { stdin: true });
   const all = collect(cat);
   const size = 8 * 2 ** 20;
