@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { failure, orkestr, shareSandbox, TEMPLATE } from "./support.mjs";
+import { failure, orkestr, runScript, shareSandbox, TEMPLATE } from "./support.mjs";
 
 const { Files, InvalidArgument, OrkestrClient, OrkestrError, Sandbox, Template, pool, setDefaultClient } = orkestr;
 const core = createRequire(import.meta.url)(process.env.ORKESTR_NODE_ADDON);
@@ -139,9 +139,25 @@ test("aborted before, twice, and after the end", async () => {
   late.abort();
 });
 
+test("events() without follow rejects, with follow it throws", async () => {
+  const wrong = [{ since: "x" }, { follow: 1 }, { none: 1 }, 7];
+  for (const options of wrong) await failure(sandbox.events(options), InvalidArgument);
+  await failure(Sandbox.prototype.events.call({}), InvalidArgument);
+  assert.throws(() => sandbox.events({ follow: true, since: "x" }), InvalidArgument);
+});
+
 test("an instance of nothing is no error of ours", () => {
   assert.ok(!(new TypeError("x") instanceof OrkestrError));
   assert.ok(!(new RangeError("x") instanceof InvalidArgument));
   assert.ok(!(null instanceof OrkestrError));
   assert.ok(!(new orkestr.NotPermitted("x") instanceof InvalidArgument));
+});
+
+test("a hint is there once, and empty where the native module cannot be loaded", async () => {
+  const error = new orkestr.RateLimitError("x");
+  assert.deepEqual([Object.hasOwn(error, "hint"), error.hint.length > 0, new OrkestrError("x", { code: "none" }).hint], [false, true, ""]);
+  const { stdout, stderr } = await runScript(`await import("orkestr").catch((error) => console.log(JSON.stringify([error.code, error.hint])));`, {
+    env: { ORKESTR_NODE_ADDON: "/none.node" },
+  });
+  assert.equal(stdout, '["internal",""]\n', stderr);
 });

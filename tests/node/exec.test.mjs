@@ -1,7 +1,8 @@
 // Commands: results, errors, streams, input, terminals, cancelling.
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { test } from "node:test";
-import { collect, failure, guestProcesses, orkestr, shareSandbox, waitUntil } from "./support.mjs";
+import { collect, failure, guestProcesses, orkestr, SCALE, shareSandbox, waitUntil } from "./support.mjs";
 
 const { Cancelled, ExecKilled, ExecTimeout } = orkestr;
 const sandbox = await shareSandbox();
@@ -98,6 +99,18 @@ test("breaking off leaves the command running, cancel and an aborted signal end 
   await sandbox.exec("pkill -x sleep; true");
 });
 
+test("output without end leaves the event loop its turns", async () => {
+  const busy = () => {
+    for (const end = performance.now() + 1; performance.now() < end; );
+  };
+  const start = performance.now();
+  await failure(async () => {
+    for await (const _ of sandbox.execStream("yes", { signal: AbortSignal.timeout(300) })) busy();
+  }, Cancelled);
+  await failure(sandbox.run("yes", { onStdout: busy, signal: AbortSignal.timeout(300) }), Cancelled);
+  assert.ok(performance.now() - start < 20_000 * SCALE);
+});
+
 test("closed while somebody waits: the iteration ends", async () => {
   const stream = sandbox.execStream("sleep 5");
   const pending = stream.next();
@@ -134,6 +147,33 @@ test("a conversation, and more input than fits", async () => {
   stuck.cancel();
   await failure(collect(stuck), Cancelled);
   await failure(() => sandbox.execStream("true").write("x"), orkestr.InvalidArgument);
+});
+
+test("writes come one after the other, and one that was given up writes nothing any more", async () => {
+  const sizes = (text) => {
+    const runs = [];
+    for (let at = 0, end; at < text.length; at = end) {
+      for (end = at + 1; text[end] === text[at]; ) ++end;
+      runs.push([text[at], end - at]);
+    }
+    return runs;
+  };
+  const cat = sandbox.execStream("sleep 3; exec cat", { stdin: true });
+  const all = collect(cat);
+  const size = 8 * 2 ** 20;
+  const aborted = await failure(cat.write("a".repeat(size), { signal: AbortSignal.timeout(300) }), Cancelled);
+  assert.equal(aborted.name, "AbortError");
+  const late = await failure(cat.write("b".repeat(size), { timeoutSeconds: 0.2 }), ExecTimeout);
+  const took = Number(/took (\d+) of 8388608 bytes/.exec(late.message)[1]);
+  const waiting = cat.write("c".repeat(size));
+  const behind = cat.write("d".repeat(1000));
+  const gone = cat.write("e", { timeoutSeconds: 0.1 });
+  const last = cat.write("f");
+  await failure(gone, ExecTimeout);
+  await Promise.all([waiting, behind, last, cat.closeInput()]);
+  const [[letter, first], ...rest] = sizes((await all).stdout);
+  assert.ok(letter === "a" && first < size, `${first} of ${letter}`);
+  assert.deepEqual(rest, [...(took === 0 ? [] : [["b", took]]), ["c", size], ["d", 1000], ["f", 1]]);
 });
 
 test("closing a stream ends a write that waits", async () => {
@@ -187,6 +227,25 @@ test("run: callbacks, pieces of input, what they throw", async () => {
   assert.equal(timeout.stdout, "x\n");
 });
 
+test("run: a source is let go of when the command ends first", async () => {
+  let left = 0;
+  async function* endless() {
+    try {
+      for (;;) {
+        yield "x\n";
+        await new Promise((done) => setTimeout(done, 10));
+      }
+    } finally {
+      ++left;
+    }
+  }
+  assert.equal((await sandbox.run("head -n 1", { stdin: endless() })).stdout, "x\n");
+  assert.ok(await waitUntil(() => left === 1));
+  const silent = new Readable({ read() {} });
+  assert.equal((await sandbox.run("echo done", { stdin: silent })).stdout, "done\n");
+  assert.ok(await waitUntil(() => silent.destroyed));
+});
+
 test("background commands", async () => {
   const command = await sandbox.exec("for i in 1 2 3; do echo é$i; sleep 0.1; done; exit 5", { background: true });
   assert.match(command.id, /^cmd_/);
@@ -203,9 +262,9 @@ test("background commands", async () => {
   assert.equal((await sandbox.command(command.id)).exitCode, 5);
   await failure(sandbox.command("cmd_none"), orkestr.OrkestrError);
   const stream = forever.stream();
-  const pending = stream.next();
+  const pending = failure(stream.next(), ExecKilled);
   await listed.at(-1).kill();
-  await failure(pending, ExecKilled);
+  await pending;
   assert.equal((await forever.refresh()).status, "killed");
   assert.equal(await forever.wait(), null);
   const controller = new AbortController();

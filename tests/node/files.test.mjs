@@ -8,6 +8,7 @@ import { failure, orkestr, shareSandbox } from "./support.mjs";
 
 const sandbox = await shareSandbox();
 const { files } = sandbox;
+const { Sandbox } = orkestr;
 
 test("write and read: text and bytes", async () => {
   await files.write("/workspace/a/b.txt", "grüße\n");
@@ -97,6 +98,55 @@ test("streams: piece by piece, with pipeline, broken off", async () => {
   text.end("ö");
   await new Promise((done) => text.on("finish", done));
   assert.deepEqual(await files.readBytes("/workspace/text"), Buffer.from([0xe4, 0xc3, 0xb6]));
+});
+
+test("an aborted signal ends a file's stream, also between two pieces", async () => {
+  const closed = (stream) => new Promise((resolve) => {
+    let failed;
+    stream.on("error", (error) => (failed = error)).on("close", () => resolve(failed));
+  });
+  await sandbox.exec("head -c 8M /dev/zero > /workspace/zeros");
+  const controllers = [new AbortController(), new AbortController()];
+  const reader = files.readStream("/workspace/zeros", { signal: controllers[0].signal });
+  const writer = files.writeStream("/workspace/unfinished", { signal: controllers[1].signal });
+  await new Promise((done) => reader.once("readable", done));
+  await new Promise((done) => writer.write("x", done));
+  const ends = [closed(reader), closed(writer)];
+  controllers.forEach((one) => one.abort("enough"));
+  for (const error of await Promise.all(ends)) assert.deepEqual([error.name, error.code, error.cause], ["AbortError", "cancelled", "enough"]);
+  assert.equal(await files.exists("/workspace/unfinished"), false);
+  const controller = new AbortController();
+  assert.equal((await files.readStream("/workspace/zeros", { signal: controller.signal }).toArray()).reduce((sum, one) => sum + one.length, 0), 8 * 2 ** 20);
+  controller.abort(); // after the end: nothing
+});
+
+test("bytes are those of the moment of the call", async () => {
+  const [later] = await Sandbox.list({ metadata: { suite: "node" } }); // its first call has more to wait for
+  const calls = {
+    write: (path, bytes) => files.write(path, bytes),
+    writeBytes: (path, bytes) => later.files.writeBytes(path, bytes),
+    writeBatch: (path, bytes) => files.writeBatch([[path, bytes]]),
+    run: (path, bytes) => sandbox.run(["tee", path], { stdin: bytes }),
+    execStream: async (path, bytes) => {
+      for await (const _ of sandbox.execStream(["tee", path], { stdin: bytes }));
+    },
+    "ExecStream.write": async (path, bytes) => {
+      const stream = sandbox.execStream(["tee", path], { stdin: true });
+      const writing = stream.write(bytes).then(() => stream.closeInput());
+      for await (const _ of stream);
+      await writing;
+    },
+  };
+  const misuses = { fill: (bytes) => bytes.fill(0), transfer: (bytes) => structuredClone(bytes, { transfer: [bytes.buffer] }) };
+  for (const [call, begin] of Object.entries(calls)) {
+    for (const [misuse, spoil] of Object.entries(misuses)) {
+      const bytes = new Uint8Array(1000).fill(7);
+      const done = begin("/workspace/moment", bytes);
+      spoil(bytes);
+      await done;
+      assert.deepEqual(await files.readBytes("/workspace/moment"), Buffer.alloc(1000, 7), `${call}, ${misuse}`);
+    }
+  }
 });
 
 test("100 reads at once", async () => {

@@ -61,19 +61,17 @@ function content(name, value) {
   return typeof value === "string" ? Buffer.from(wellFormed(name, value), "utf8") : bytes(name, value, "a string or bytes");
 }
 
-// As a Uint8Array over the same memory, without a copy.
+// A copy: what is sent is sent later, and the memory is the caller's as soon as the call has returned.
 function bytes(name, value, allowed = "bytes") {
   const isBuffer = types.isAnyArrayBuffer(value);
   if (!isBuffer && !ArrayBuffer.isView(value)) {
     throw wrongType(name, value, `${allowed} (Buffer, Uint8Array or another view, ArrayBuffer)`);
   }
   const memory = isBuffer ? value : value.buffer;
-  if (types.isSharedArrayBuffer(memory)) {
-    const shared = isBuffer ? new Uint8Array(memory) : new Uint8Array(memory, value.byteOffset, value.byteLength);
-    return Uint8Array.from(shared);
+  if (!types.isSharedArrayBuffer(memory) && core.isDetached(memory)) {
+    throw new InvalidArgumentType(`${name} is detached: its memory was transferred away; allowed: ${allowed}`);
   }
-  if (core.isDetached(memory)) throw new InvalidArgumentType(`${name} is detached: its memory was transferred away; allowed: ${allowed}`);
-  return isBuffer ? new Uint8Array(memory) : new Uint8Array(memory, value.byteOffset, value.byteLength);
+  return Buffer.from(isBuffer ? new Uint8Array(memory) : new Uint8Array(memory, value.byteOffset, value.byteLength));
 }
 
 function integer(name, value) {

@@ -29,16 +29,6 @@ function describe(error, type, about) {
   }
   error.detail = about.detail ?? null;
   error.requestId = about.requestId ?? null;
-  Object.defineProperty(error, "hint", { get: () => hintOf(error.code), configurable: true, enumerable: false });
-}
-
-// (An error may be that the native module, which has the table, cannot be loaded.)
-function hintOf(code) {
-  try {
-    return require("./native.js").core?.errorHint(code) ?? "";
-  } catch {
-    return "";
-  }
 }
 
 // What errors of a command carry: its output until then, as text and as bytes.
@@ -229,7 +219,7 @@ function fromNative(thrown) {
 // (What cannot be loaded may be the very module that has the table.)
 function hintOf(code) {
   try {
-    return require("./native.js").core.errorHint(code);
+    return require("./native.js").core.errorHint(String(code));
   } catch {
     return "";
   }
@@ -238,7 +228,7 @@ function hintOf(code) {
 // What can be done about errors of this code, the same sentence in every language.
 for (const one of [OrkestrError, InvalidArgumentType, InvalidArgumentRange]) {
   Object.defineProperties(one.prototype, {
-    hint: { configurable: true, get() { return hintOf(String(this.code)); } },
+    hint: { configurable: true, get() { return hintOf(this.code); } },
     statusCode: { configurable: true, get() { return this.constructor.statusCode; } },
   });
 }

@@ -12,7 +12,7 @@ namespace {
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   using namespace orkestr::node;
   env.SetInstanceData(new Runtime(env));  // owned by the environment from here on
-  exports.Set("version", Napi::String::New(env, orkestr::version()));
+  exports.Set("version", Napi::String::New(env, ORKESTR_VERSION));  // its own, not that of the library it found
   add(exports, "cancel", [](const Napi::CallbackInfo& info) {
     Runtime::of(info.Env()).cancel(static_cast<std::uint32_t>(get_integer(info[0], "id")));
   });
@@ -21,10 +21,6 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
     return to_text(info.Env(), code ? orkestr::error_hint(*code) : std::string_view());
   });
   add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
-  add(exports, "errorHint", [](const Napi::CallbackInfo& info) -> Napi::Value {
-    const auto code = orkestr::error_code_from_string(info[0].ToString().Utf8Value());
-    return Napi::String::New(info.Env(), std::string(code ? orkestr::error_hint(*code) : std::string_view()));
-  });
   add(exports, "isDetached", [](const Napi::CallbackInfo& info) -> Napi::Value {
     bool detached = false;
     if (napi_is_detached_arraybuffer(info.Env(), info[0], &detached) != napi_ok) throw Napi::Error::New(info.Env());
