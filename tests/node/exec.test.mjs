@@ -148,6 +148,33 @@ test("a conversation, and more input than fits", async () => {
   await failure(() => sandbox.execStream("true").write("x"), orkestr.InvalidArgument);
 });
 
+test("writes come one after the other, and one that was given up writes nothing any more", async () => {
+  const sizes = (text) => {
+    const runs = [];
+    for (let at = 0, end; at < text.length; at = end) {
+      for (end = at + 1; text[end] === text[at]; ) ++end;
+      runs.push([text[at], end - at]);
+    }
+    return runs;
+  };
+  const cat = sandbox.execStream("sleep 3; exec cat", { stdin: true });
+  const all = collect(cat);
+  const size = 8 * 2 ** 20;
+  const aborted = await failure(cat.write("a".repeat(size), { signal: AbortSignal.timeout(300) }), Cancelled);
+  assert.equal(aborted.name, "AbortError");
+  const late = await failure(cat.write("b".repeat(size), { timeoutSeconds: 0.2 }), ExecTimeout);
+  const took = Number(/took (\d+) of 8388608 bytes/.exec(late.message)[1]);
+  const waiting = cat.write("c".repeat(size));
+  const behind = cat.write("d".repeat(1000));
+  const gone = cat.write("e", { timeoutSeconds: 0.1 });
+  const last = cat.write("f");
+  await failure(gone, ExecTimeout);
+  await Promise.all([waiting, behind, last, cat.closeInput()]);
+  const [[letter, first], ...rest] = sizes((await all).stdout);
+  assert.ok(letter === "a" && first < size, `${first} of ${letter}`);
+  assert.deepEqual(rest, [...(took === 0 ? [] : [["b", took]]), ["c", size], ["d", 1000], ["f", 1]]);
+});
+
 test("closing a stream ends a write that waits", async () => {
   const stream = sandbox.execStream("sleep 20", { stdin: true });
   const writing = stream.write(Buffer.alloc(4 * 2 ** 20));
@@ -215,9 +242,9 @@ test("background commands", async () => {
   assert.equal((await sandbox.command(command.id)).exitCode, 5);
   await failure(sandbox.command("cmd_none"), orkestr.OrkestrError);
   const stream = forever.stream();
-  const pending = stream.next();
+  const pending = failure(stream.next(), ExecKilled);
   await listed.at(-1).kill();
-  await failure(pending, ExecKilled);
+  await pending;
   assert.equal((await forever.refresh()).status, "killed");
   assert.equal(await forever.wait(), null);
   const controller = new AbortController();

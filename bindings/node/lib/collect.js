@@ -2,7 +2,7 @@
 // A stream driven to its end: what Sandbox.run does where the output is shown, or the input made, as it goes.
 const check = require("./arguments.js");
 const { Cancelled, ExecKilled, ExecTimeout } = require("./errors.js");
-const { ExecResult } = require("./process.js");
+const { ExecResult, sendTo } = require("./process.js");
 
 const DEFAULT_CAP = 64 * 2 ** 20;
 
@@ -47,7 +47,7 @@ async function feed(stream, pieces, state) {
   try {
     for await (const piece of pieces) {
       if (state.stopped) return;
-      await stream.write(check.content("a piece of stdin", piece));
+      await sendTo(stream, check.content("a piece of stdin", piece));
     }
     await stream.closeInput();
   } catch (error) {

@@ -3,9 +3,9 @@
 const { performance } = require("node:perf_hooks");
 const { setImmediate: turn, setTimeout: sleep } = require("node:timers/promises");
 const check = require("./arguments.js");
-const { Cancelled, SandboxNotReady, fromNative } = require("./errors.js");
+const { Cancelled, ExecTimeout, SandboxNotReady, fromNative } = require("./errors.js");
 const { asyncDispose, hold, partOf } = require("./handles.js");
-const { ask, call, core } = require("./native.js");
+const { ask, core } = require("./native.js");
 
 const hidden = (object, values) => {
   for (const [name, value] of Object.entries(values)) Object.defineProperty(object, name, { value, enumerable: false });
@@ -187,6 +187,56 @@ class Puller {
 const OUTPUT = { next: core.streamNext, ready: core.streamReady, close: core.streamClose };
 const WRITE_CHECKS = { timeoutSeconds: check.milliseconds, signal: check.signal };
 
+const PIECE = 256 * 1024;
+const LONGEST_PAUSE_MS = 20;
+const MOST_MS = 2 ** 31 - 1; // of a timer
+
+// Gives `bytes` to the command, after what was to be written before. Nothing of it is written any more when this has thrown.
+async function send(part, bytes, timeoutMs, signal) {
+  if (signal?.aborted) throw Cancelled.bySignal(signal);
+  const stop = new AbortController();
+  const halt = () => stop.abort();
+  const stopped = new Promise((_, reject) => stop.signal.addEventListener("abort", reject, { once: true }));
+  stopped.catch(() => {}); // nobody may be waiting for it
+  signal?.addEventListener("abort", halt, { once: true });
+  const timer = timeoutMs === undefined ? undefined : setTimeout(halt, Math.max(0, Math.min(timeoutMs, MOST_MS)));
+  const before = part.writing;
+  let taken = 0;
+  const mine = (async () => {
+    await Promise.race([before, stopped]);
+    await Promise.race([part.puller.opened(), stopped]);
+    const breath = new Breath();
+    let pause = 1;
+    while (taken < bytes.length) {
+      if (stop.signal.aborted) throw stop.signal.reason;
+      const some = ask(() => core.streamWrite(part.puller.native, bytes.subarray(taken, taken + PIECE)));
+      taken += some;
+      if (some > 0) {
+        pause = 1;
+        if (breath.due) await breath.take();
+      } else {
+        await sleep(pause, undefined, { signal: stop.signal });
+        pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+        breath.taken();
+      }
+    }
+  })();
+  part.writing = Promise.allSettled([before, mine]); // who gives up does not let the next one overtake
+  try {
+    await mine;
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    if (signal?.aborted) throw Cancelled.bySignal(signal);
+    throw new ExecTimeout(
+      `write: within ${timeoutMs} ms the command took ${taken} of ${bytes.length} bytes; it still runs. Read its output beside writing, ` +
+        "wait longer, or cancel it",
+    );
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", halt);
+  }
+}
+
 // The output of a running command: an async iterator of ExecChunk, and its input.
 class ExecStream {
   constructor(opening, signal) {
@@ -219,16 +269,8 @@ class ExecStream {
 
   async write(data, options) {
     const part = partOf(ExecStream, this);
-    const { timeoutSeconds: timeoutMs, signal } = check.options(options, WRITE_CHECKS);
-    const bytes = check.content("data", data);
-    const mine = part.writing.then(async () => {
-      if (signal?.aborted) throw Cancelled.bySignal(signal);
-      await part.puller.opened();
-      const rest = ask(() => core.streamWrite(part.puller.native, bytes, timeoutMs === undefined ? -1 : Math.max(0, timeoutMs)));
-      if (rest !== undefined) await call(signal, () => rest);
-    });
-    part.writing = mine.catch(() => {});
-    await mine;
+    const { timeoutSeconds, signal } = check.options(options, WRITE_CHECKS);
+    await send(part, check.content("data", data), timeoutSeconds, signal);
   }
   // After all that was written.
   closeInput() {
@@ -263,4 +305,7 @@ class ExecStream {
   }
 }
 
-module.exports = { ExecChunk, ExecResult, ExecStream, Puller, StreamDecoder, unfinished };
+// For who has checked the bytes already.
+const sendTo = (stream, bytes) => send(partOf(ExecStream, stream), bytes);
+
+module.exports = { ExecChunk, ExecResult, ExecStream, Puller, StreamDecoder, sendTo, unfinished };

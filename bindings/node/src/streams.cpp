@@ -1,7 +1,7 @@
 // The output of a command and of a background command as it comes.
 //
 // A stream is looked at without waiting (next); `ready` answers a promise for the moment when another look makes sense.
-// All looks are on the JavaScript thread. Only a write for which there is no room waits, on a thread of its own.
+// All looks, and writing as much as there is room for, are on the JavaScript thread.
 #include <napi.h>
 
 #include <orkestr/orkestr.hpp>
@@ -18,7 +18,6 @@ using Info = const Napi::CallbackInfo&;
 using Output = std::shared_ptr<ExecStream>;
 using Logs = std::shared_ptr<LogStream>;
 constexpr std::chrono::milliseconds kNow{0};
-constexpr std::chrono::milliseconds kSlice{250};
 
 // Settles when the stream's descriptor is readable; what there is to read is for next() to say.
 template <class Stream>
@@ -68,43 +67,11 @@ Napi::Value exec_stream(Info info) {
   return make_handle<Output>(info.Env(), std::make_shared<ExecStream>(take(info.Env(), std::move(stream))));
 }
 
-Result<void> write_all(ExecStream& stream, std::string_view rest, std::int64_t timeout_ms) {
-  const std::size_t all = rest.size();
-  const auto start = std::chrono::steady_clock::now();
-  while (!rest.empty()) {
-    auto taken = stream.write_some(rest, kSlice);
-    if (!taken.ok()) return taken.error();
-    rest.remove_prefix(*taken);
-    const auto waited = std::chrono::steady_clock::now() - start;
-    if (!rest.empty() && timeout_ms >= 0 && waited >= std::chrono::milliseconds{timeout_ms}) {
-      return Error(ErrorCode::exec_timeout,
-                   "write: within " + std::to_string(timeout_ms) + " ms the command took " +
-                       std::to_string(all - rest.size()) + " of " + std::to_string(all) +
-                       " bytes; it still runs. Read its output beside writing, wait longer, or "
-                       "cancel it");
-    }
-  }
-  return {};
-}
-
-// undefined when all was taken at once, else as begin().
+// How many of the bytes there was room for; who waits for more is lib/process.js, where a timer costs no thread.
 Napi::Value write(Info info) {
   const Output output = of_handle<Output>(info[0], "stream");
-  std::string bytes = get_bytes(info[1], "data");
-  const std::int64_t timeout_ms = get_integer(info[2], "timeoutMs");
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const std::size_t taken = take(info.Env(), output->write_some(std::string_view(bytes).substr(at), kNow));
-    if (taken == 0) break;
-    at += taken;
-  }
-  if (at == bytes.size()) return info.Env().Undefined();
-  return begin_blocking(
-      info.Env(),
-      [output, bytes = std::move(bytes), at, timeout_ms] {
-        return write_all(*output, std::string_view(bytes).substr(at), timeout_ms);
-      },
-      to_undefined);
+  const std::string bytes = get_bytes(info[1], "data");
+  return to_number(info.Env(), take(info.Env(), output->write_some(bytes, kNow)));
 }
 
 ExecStream& output_of(Info info) { return *of_handle<Output>(info[0], "stream"); }
