@@ -60,6 +60,21 @@ test("TLS: a trusted certificate works, beside TLS of Node's own; an unknown one
   assert.deepEqual([bad.exitCode, bad.stdout], [0, "ConnectionError connection true\n"]);
 });
 
+test("calls with the same key share a client", async () => {
+  const { env } = await startService();
+  const { exitCode, stdout, stderr } = await runScript(
+    `import { Sandbox } from "orkestr"; import { readdirSync } from "node:fs";
+     const { ORKESTR_API_KEY: apiKey } = process.env;
+     const threads = () => readdirSync("/proc/self/task").length;
+     await Sandbox.list({ apiKey });
+     const before = threads();
+     for (let i = 0; i < 30; ++i) await Sandbox.list({ apiKey });
+     console.log(threads() - before);`,
+    { env },
+  );
+  assert.deepEqual([exitCode, stdout], [0, "0\n"], stderr);
+});
+
 test("errors of a service", async () => {
   const { env } = await startService();
   const { stdout } = await runScript(

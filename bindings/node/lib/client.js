@@ -48,10 +48,23 @@ const CHOICE = {
   signal: check.signal,
 };
 
+// A client has a thread and connections: calls with the same key share one. Those that are not kept any more go when no sandbox
+// uses them.
+const MOST_CLIENTS = 16;
+const byKey = new Map(); // the one used last is the last
+
+function clientFor(apiKey) {
+  const key = JSON.stringify([process.env.ORKESTR_BASE_URL ?? null, apiKey]);
+  const client = byKey.get(key) ?? partOf(OrkestrClient, new OrkestrClient({ apiKey }));
+  byKey.delete(key);
+  byKey.set(key, client);
+  if (byKey.size > MOST_CLIENTS) byKey.delete(byKey.keys().next().value);
+  return client;
+}
+
 // The native client of a call: `client`, else a remote one for `apiKey`, else undefined for the default.
 function choose({ client, apiKey }) {
-  if (client !== undefined || apiKey === undefined) return client;
-  return partOf(OrkestrClient, new OrkestrClient({ apiKey }));
+  return client !== undefined || apiKey === undefined ? client : clientFor(apiKey);
 }
 
 module.exports = { CHOICE, OrkestrClient, choose, getDefaultClient, setDefaultClient };
