@@ -4,10 +4,11 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -53,19 +54,25 @@ void serve() {
 
 }  // namespace
 
-void run_blocking(std::function<void()> work) {
+Result<void> run_blocking(std::function<void()> work) {
   Shared& s = shared();
   std::lock_guard lock(s.mutex);
   s.work.push_back(std::move(work));
   if (static_cast<int>(s.work.size()) > s.idle && s.threads < kMostThreads) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::thread(serve).detach();
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    ++s.threads;
+    try {
+      const BlockedSignals blocked;
+      std::thread(serve).detach();
+      ++s.threads;
+    } catch (const std::system_error& error) {
+      if (s.threads == 0) {
+        s.work.pop_back();
+        return Error(ErrorCode::internal, std::string("orkestr cannot start a thread: ") + error.what() +
+                                              "; raise the limit of processes (ulimit -u)");
+      }
+    }
   }
   s.changed.notify_one();
+  return {};
 }
 
 }  // namespace orkestr::node

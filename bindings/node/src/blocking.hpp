@@ -2,14 +2,32 @@
 // pool, which has four threads for all of a process's files and name look-ups.
 #pragma once
 
+#include <csignal>
 #include <functional>
 #include <orkestr/error.hpp>
 
 namespace orkestr::node {
 
+// Around the start of a thread: signals are for the threads of Node.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 // On a thread of its own or one that has become idle; beyond 64 at once it waits for its turn. The threads are detached
 // on purpose: joining them would make the end of an environment wait for the longest call. `work` must not throw.
-void run_blocking(std::function<void()> work);
+// Error: there is no thread to be had, and none that could do it later.
+Result<void> run_blocking(std::function<void()> work);
 
 template <class R>
 struct ResultValue;

@@ -120,10 +120,14 @@ Napi::Value begin_blocking(Napi::Env env, Work work, Convert convert) {
   const Napi::Promise promise = pending->promise();
   const std::uint32_t id = runtime.add(std::move(pending));
   raw->begun();
-  run_blocking([outcome, id, inbox = runtime.inbox(), work = std::move(work)]() mutable {
+  auto given = run_blocking([outcome, id, inbox = runtime.inbox(), work = std::move(work)]() mutable {
     outcome->result.emplace(work());
     inbox->post([id](Napi::Env here) { Runtime::of(here).look(id); });
   });
+  if (!given.ok()) {
+    outcome->result.emplace(given.error());
+    runtime.look(id);
+  }
   return with_id(env, promise, id);
 }
 

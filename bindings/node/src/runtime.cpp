@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <string>
+#include <system_error>
+
+#include "blocking.hpp"
+#include "convert.hpp"
 
 namespace orkestr::node {
 
@@ -18,21 +21,10 @@ namespace {
 constexpr std::uint64_t kStop = 0;  // ids begin with 1
 constexpr std::chrono::milliseconds kGrace{300};
 
-// Signals are for the threads of Node.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t before_{};
-};
+Error cannot_wait(const std::string& why, const std::string& limit) {
+  return Error(ErrorCode::internal,
+               "orkestr cannot wait for the operation, which is cancelled: " + why + "; raise the limit of " + limit);
+}
 
 }  // namespace
 
@@ -94,6 +86,12 @@ void Runtime::abandon() {
   }
 }
 
+void Runtime::start_watcher() {
+  if (watcher_.joinable()) return;
+  const BlockedSignals blocked;
+  watcher_ = std::thread([this] { watch(); });
+}
+
 std::uint32_t Runtime::add(std::unique_ptr<Pending> pending) {
   if (pending->settle(env_)) return 0;
   const int fd = pending->fd();
@@ -106,12 +104,14 @@ std::uint32_t Runtime::add(std::unique_ptr<Pending> pending) {
     if (fd < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &ready) != 0) {
       const int why = fd < 0 ? EMFILE : errno;
       pending->abandon();
-      throw Napi::Error::New(env_, std::string("orkestr cannot wait for the operation, which is cancelled: ") +
-                                       std::strerror(why) + "; raise the limit of open files (ulimit -n)");
+      throw_error(env_, cannot_wait(std::strerror(why), "open files (ulimit -n)"));
     }
-    if (!watcher_.joinable()) {
-      const BlockedSignals blocked;
-      watcher_ = std::thread([this] { watch(); });
+    try {
+      start_watcher();
+    } catch (const std::system_error& error) {
+      epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+      pending->abandon();
+      throw_error(env_, cannot_wait(error.what(), "processes (ulimit -u)"));
     }
   }
   if (pending_.empty()) napi_ref_threadsafe_function(env_, inbox_->wake_);

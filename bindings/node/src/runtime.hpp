@@ -87,6 +87,7 @@ class Runtime {
 
  private:
   static void drain(napi_env env, napi_value, void* self, void*);
+  void start_watcher();
   void watch();
   void remove(std::uint32_t id);
   void stop();
