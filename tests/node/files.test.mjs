@@ -100,6 +100,26 @@ test("streams: piece by piece, with pipeline, broken off", async () => {
   assert.deepEqual(await files.readBytes("/workspace/text"), Buffer.from([0xe4, 0xc3, 0xb6]));
 });
 
+test("an aborted signal ends a file's stream, also between two pieces", async () => {
+  const closed = (stream) => new Promise((resolve) => {
+    let failed;
+    stream.on("error", (error) => (failed = error)).on("close", () => resolve(failed));
+  });
+  await sandbox.exec("head -c 8M /dev/zero > /workspace/zeros");
+  const controllers = [new AbortController(), new AbortController()];
+  const reader = files.readStream("/workspace/zeros", { signal: controllers[0].signal });
+  const writer = files.writeStream("/workspace/unfinished", { signal: controllers[1].signal });
+  await new Promise((done) => reader.once("readable", done));
+  await new Promise((done) => writer.write("x", done));
+  const ends = [closed(reader), closed(writer)];
+  controllers.forEach((one) => one.abort("enough"));
+  for (const error of await Promise.all(ends)) assert.deepEqual([error.name, error.code, error.cause], ["AbortError", "cancelled", "enough"]);
+  assert.equal(await files.exists("/workspace/unfinished"), false);
+  const controller = new AbortController();
+  assert.equal((await files.readStream("/workspace/zeros", { signal: controller.signal }).toArray()).reduce((sum, one) => sum + one.length, 0), 8 * 2 ** 20);
+  controller.abort(); // after the end: nothing
+});
+
 test("bytes are those of the moment of the call", async () => {
   const [later] = await Sandbox.list({ metadata: { suite: "node" } }); // its first call has more to wait for
   const calls = {

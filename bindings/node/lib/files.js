@@ -2,7 +2,7 @@
 // The files of a sandbox.
 const { Readable, Writable } = require("node:stream");
 const check = require("./arguments.js");
-const { InvalidArgumentRange } = require("./errors.js");
+const { Cancelled, InvalidArgumentRange } = require("./errors.js");
 const { make, partOf, toDate, toDateOrNull } = require("./handles.js");
 const { call, core } = require("./native.js");
 const { unfinished } = require("./process.js");
@@ -41,15 +41,24 @@ function decode(path, bytes) {
   }
 }
 
+// Between two pieces nothing else listens to the signal. What is returned stops that.
+function destroyWith(stream, signal) {
+  const abort = () => stream.destroy(Cancelled.bySignal(signal));
+  signal?.addEventListener("abort", abort, { once: true });
+  return () => signal?.removeEventListener("abort", abort);
+}
+
 // A piece is asked for when somebody reads; bounded memory.
 class FileReader extends Readable {
   #native;
   #open;
   #signal;
+  #stop;
   constructor(open, signal) {
     super({ highWaterMark: PIECE });
     this.#open = open;
     this.#signal = signal;
+    this.#stop = destroyWith(this, signal);
   }
   _construct(done) {
     this.#open().then((native) => {
@@ -64,7 +73,8 @@ class FileReader extends Readable {
     );
   }
   _destroy(error, done) {
-    if (this.#native !== undefined) core.dropReader(this.#native);
+    this.#stop();
+    if (this.#native !== undefined) core.dropReader(this.#native, !this.readableEnded);
     done(error);
   }
 }
@@ -74,10 +84,12 @@ class FileWriter extends Writable {
   #native;
   #open;
   #signal;
+  #stop;
   constructor(open, signal) {
     super({ highWaterMark: PIECE, decodeStrings: false });
     this.#open = open;
     this.#signal = signal;
+    this.#stop = destroyWith(this, signal);
   }
   _construct(done) {
     this.#open().then((native) => {
@@ -99,7 +111,8 @@ class FileWriter extends Writable {
     call(this.#signal, () => core.finishFile(this.#native)).then(() => done(), done);
   }
   _destroy(error, done) {
-    if (this.#native !== undefined) core.dropWriter(this.#native);
+    this.#stop();
+    if (this.#native !== undefined) core.dropWriter(this.#native, !this.writableFinished);
     done(error);
   }
 }

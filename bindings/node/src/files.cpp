@@ -98,6 +98,14 @@ Napi::Value write_piece(Info info) {
       to_undefined);
 }
 
+// `cancel`: a piece that is under way ends, too.
+template <class Transfer>
+void drop(Info info) {
+  auto& transfer = of_handle<Transfer>(info[0], "transfer");
+  if (transfer && get_flag(info[1], "cancel")) transfer->cancel();
+  transfer.reset();
+}
+
 }  // namespace
 
 void export_files(Napi::Env, Napi::Object exports) {
@@ -136,8 +144,8 @@ void export_files(Napi::Env, Napi::Object exports) {
         info.Env(), [writer = of_handle<Writer>(info[0], "writer")] { return writer->finish(); }, to_undefined);
   });
   // What is open otherwise goes when the garbage collector notices, which for a file half written is too late.
-  add(exports, "dropReader", [](Info info) { of_handle<Reader>(info[0], "reader").reset(); });
-  add(exports, "dropWriter", [](Info info) { of_handle<Writer>(info[0], "writer").reset(); });
+  add(exports, "dropReader", drop<Reader>);
+  add(exports, "dropWriter", drop<Writer>);
 }
 
 }  // namespace orkestr::node
