@@ -1,5 +1,6 @@
 // Commands: results, errors, streams, input, terminals, cancelling.
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { test } from "node:test";
 import { collect, failure, guestProcesses, orkestr, SCALE, shareSandbox, waitUntil } from "./support.mjs";
 
@@ -224,6 +225,25 @@ test("run: callbacks, pieces of input, what they throw", async () => {
   assert.ok(capped.truncated && capped.stdout.startsWith("1\n2\n") && capped.stdout.endsWith("100000\n") && capped.stdoutBytes.length === 2048);
   const timeout = await failure(sandbox.run("echo x; sleep 45", { timeoutSeconds: 0.5, onStdout() {} }), ExecTimeout);
   assert.equal(timeout.stdout, "x\n");
+});
+
+test("run: a source is let go of when the command ends first", async () => {
+  let left = 0;
+  async function* endless() {
+    try {
+      for (;;) {
+        yield "x\n";
+        await new Promise((done) => setTimeout(done, 10));
+      }
+    } finally {
+      ++left;
+    }
+  }
+  assert.equal((await sandbox.run("head -n 1", { stdin: endless() })).stdout, "x\n");
+  assert.ok(await waitUntil(() => left === 1));
+  const silent = new Readable({ read() {} });
+  assert.equal((await sandbox.run("echo done", { stdin: silent })).stdout, "done\n");
+  assert.ok(await waitUntil(() => silent.destroyed));
 });
 
 test("background commands", async () => {

@@ -45,9 +45,15 @@ class KeptOutput {
 // Writes the pieces; whatever they throw ends the command.
 async function feed(stream, pieces, state) {
   try {
-    for await (const piece of pieces) {
+    state.iterator = Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
+    while (!state.stopped) {
+      const { done, value } = await state.iterator.next();
       if (state.stopped) return;
-      await sendTo(stream, check.content("a piece of stdin", piece));
+      if (done) {
+        state.iterator = undefined;
+        break;
+      }
+      await sendTo(stream, check.content("a piece of stdin", await value));
     }
     await stream.closeInput();
   } catch (error) {
@@ -58,9 +64,21 @@ async function feed(stream, pieces, state) {
   }
 }
 
+// Lets go of a source that is not at its end: the command ended first. An iterator that is asked for a piece hears of it only
+// afterwards, a stream at once.
+async function leave(pieces, { iterator }) {
+  if (iterator === undefined) return;
+  try {
+    pieces.destroy?.();
+    await iterator.return?.();
+  } catch {
+    // The command's own end is what counts.
+  }
+}
+
 async function collect(stream, pieces, tty, callbacks, maxOutputBytes = DEFAULT_CAP) {
   const kept = { stdout: new KeptOutput(maxOutputBytes), stderr: new KeptOutput(maxOutputBytes) };
-  const feeding = { stopped: false, failed: false, error: undefined };
+  const feeding = { stopped: false, failed: false, error: undefined, iterator: undefined };
   if (pieces !== undefined) void feed(stream, pieces, feeding);
   else if (tty) void stream.closeInput();
   let last;
@@ -83,6 +101,7 @@ async function collect(stream, pieces, tty, callbacks, maxOutputBytes = DEFAULT_
     throw error;
   } finally {
     feeding.stopped = true;
+    void leave(pieces, feeding);
     stream.close();
   }
   const [stdoutBytes, stderrBytes] = [kept.stdout.bytes(), kept.stderr.bytes()];
