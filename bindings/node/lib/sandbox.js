@@ -262,8 +262,16 @@ const of = (handle, client) => make(Sandbox, { handle, record: undefined, client
 
 // The native handle; one that came from list() is opened when it is first used.
 async function live(part) {
-  part.handle ??= await call(undefined, () => core.get(part.record.id, part.client));
-  return part.handle;
+  if (part.handle !== undefined) return part.handle;
+  // Calls at the same time share one handle, and with it what it knows; after a failure the next one tries again.
+  part.opening ??= call(undefined, () => core.get(part.record.id, part.client)).then(
+    (handle) => (part.handle = handle),
+    (error) => {
+      part.opening = undefined;
+      throw error;
+    },
+  );
+  return part.opening;
 }
 
 function note(error, text) {
