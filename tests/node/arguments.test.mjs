@@ -139,6 +139,13 @@ test("aborted before, twice, and after the end", async () => {
   late.abort();
 });
 
+test("events() without follow rejects, with follow it throws", async () => {
+  const wrong = [{ since: "x" }, { follow: 1 }, { none: 1 }, 7];
+  for (const options of wrong) await failure(sandbox.events(options), InvalidArgument);
+  await failure(Sandbox.prototype.events.call({}), InvalidArgument);
+  assert.throws(() => sandbox.events({ follow: true, since: "x" }), InvalidArgument);
+});
+
 test("an instance of nothing is no error of ours", () => {
   assert.ok(!(new TypeError("x") instanceof OrkestrError));
   assert.ok(!(new RangeError("x") instanceof InvalidArgument));

@@ -162,12 +162,20 @@ class Sandbox {
     return Files._of(() => live(part));
   }
 
+  // A promise of all until now, or an iterator; what is wrong with the options comes the same way as the result.
   events(options) {
-    const part = partOf(Sandbox, this);
-    const given = check.options(options, { ...SINCE, follow: check.flag });
-    if (!given.follow) return live(part).then((handle) => look(handle, given.since, given.signal));
-    const hasEnded = async () => ["terminated", "failed"].includes((await this.refresh({ signal: given.signal })).status);
-    return follow(() => live(part), given.since, hasEnded, given.signal);
+    let part, given;
+    try {
+      part = partOf(Sandbox, this);
+      given = check.options(options, { ...SINCE, follow: check.flag });
+    } catch (error) {
+      if (isFollowing(options)) throw error;
+      return Promise.reject(error);
+    }
+    const { since, signal } = given;
+    if (!given.follow) return live(part).then((handle) => look(handle, since, signal));
+    const hasEnded = async () => ["terminated", "failed"].includes((await this.refresh({ signal })).status);
+    return follow(() => live(part), since, hasEnded, signal);
   }
 
   // Life.
@@ -259,6 +267,14 @@ for (const [name, convert] of Object.entries(ATTRIBUTES)) {
 }
 
 const of = (handle, client) => make(Sandbox, { handle, record: undefined, client });
+
+function isFollowing(options) {
+  try {
+    return options?.follow === true;
+  } catch {
+    return false;
+  }
+}
 
 // The native handle; one that came from list() is opened when it is first used.
 async function live(part) {

@@ -55,7 +55,9 @@ async function callWithProgress(signal, onProgress, begin, late) {
   if (signal?.aborted) pass();
   signal?.addEventListener("abort", pass, { once: true });
   try {
-    return await call(stop.signal, () => begin(report), late);
+    const result = await call(stop.signal, () => begin(report), late);
+    if (failure !== undefined) throw failure.error; // thrown at a time when there was nothing left to end
+    return result;
   } catch (error) {
     throw failure === undefined ? error : failure.error;
   } finally {
