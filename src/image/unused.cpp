@@ -15,7 +15,7 @@ namespace orkestr::image {
 namespace {
 
 constexpr std::time_t kYoung_s = 3600;
-constexpr std::time_t kUnused_s = 24 * 3600;  // a snapshot says by its time when it was last used
+constexpr std::time_t kUnused_s = std::time_t{24} * 3600;  // a snapshot says by its time when it was last used
 constexpr std::size_t kMaxNameBytes = 256;
 
 // A directory of entries that may not be there; with the names that are directories.

@@ -11,7 +11,7 @@ namespace {
 
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   using namespace orkestr::node;
-  env.SetInstanceData(new Runtime(env));  // owned by the environment from here on
+  env.SetInstanceData(new Runtime(env));                            // owned by the environment from here on
   exports.Set("version", Napi::String::New(env, ORKESTR_VERSION));  // its own, not that of the library it found
   add(exports, "cancel", [](const Napi::CallbackInfo& info) {
     Runtime::of(info.Env()).cancel(static_cast<std::uint32_t>(get_integer(info[0], "id")));
