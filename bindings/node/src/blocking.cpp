@@ -1,9 +1,11 @@
 #include "blocking.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -73,6 +75,16 @@ Result<void> run_blocking(std::function<void()> work) {
   }
   s.changed.notify_one();
   return {};
+}
+
+void end_over_blocking() {
+  ::on_exit(
+      [](int status, void*) {
+        Shared& s = shared();
+        const std::lock_guard lock(s.mutex);
+        if (s.threads > s.idle) ::_exit(status);
+      },
+      nullptr);
 }
 
 }  // namespace orkestr::node

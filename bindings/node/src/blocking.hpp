@@ -29,6 +29,10 @@ class BlockedSignals {
 // Error: there is no thread to be had, and none that could do it later.
 Result<void> run_blocking(std::function<void()> work);
 
+// To be called when the process is about to end: it then does so without its static destructors if such work is still
+// under way, which would use what they take away. (Registered this late, it comes before all of them.)
+void end_over_blocking();
+
 template <class R>
 struct ResultValue;
 template <class T>

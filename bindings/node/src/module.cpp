@@ -3,6 +3,7 @@
 
 #include <orkestr/orkestr.hpp>
 
+#include "blocking.hpp"
 #include "convert.hpp"
 #include "runtime.hpp"
 #include "surface.hpp"
@@ -20,7 +21,10 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
     const auto code = orkestr::error_code_from_string(get_text(info[0], "code"));
     return to_text(info.Env(), code ? orkestr::error_hint(*code) : std::string_view());
   });
-  add(exports, "abandon", [](const Napi::CallbackInfo& info) { Runtime::of(info.Env()).abandon(); });
+  add(exports, "abandon", [](const Napi::CallbackInfo& info) {
+    Runtime::of(info.Env()).abandon();
+    end_over_blocking();
+  });
   add(exports, "isDetached", [](const Napi::CallbackInfo& info) -> Napi::Value {
     bool detached = false;
     if (napi_is_detached_arraybuffer(info.Env(), info[0], &detached) != napi_ok) throw Napi::Error::New(info.Env());
