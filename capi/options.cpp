@@ -81,10 +81,10 @@ void set(T& target, Given given) {
 }
 
 template <class T>
-Result<void> set_parsed(T& target, const char* field, const char* given, Result<T> (*parse)(std::string_view)) {
+Result<void> set_parsed(T& target, const char* given, Result<T> (*parse)(std::string_view)) {
   if (given == nullptr) return {};
   auto parsed = parse(given);
-  if (!parsed) return parsed.error().with_context(std::string("options.") + field);
+  if (!parsed) return parsed.error();
   target = *parsed;
   return {};
 }
@@ -159,13 +159,13 @@ Result<CreateOptions> create_options(const orkestr_create_options* given) {
   CreateOptions options;
   options.template_name = text_or_empty(from.template_name);
   options.snapshot = text_or_empty(from.snapshot);
-  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
-  ORKESTR_CHECK(set_parsed(options.network, "network", from.network, parse_network));
+  ORKESTR_CHECK(set_parsed(options.network, from.network, parse_network));
   options.timeout = seconds(from.timeout_ms, options.timeout);
-  ORKESTR_CHECK(set_parsed(options.on_timeout, "on_timeout", from.on_timeout, parse_on_timeout));
+  ORKESTR_CHECK(set_parsed(options.on_timeout, from.on_timeout, parse_on_timeout));
   options.auto_resume = from.auto_resume != 0;
   if (from.paused_ttl_ms != 0) options.paused_ttl = seconds(from.paused_ttl_ms, {});
   options.preview_auth = from.preview_auth != 0;
@@ -194,7 +194,7 @@ Result<ListOptions> list_options(const orkestr_list_options* given) {
   ListOptions options;
   if (from.status != nullptr) {
     Status status{};
-    ORKESTR_CHECK(set_parsed(status, "status", from.status, parse_status));
+    ORKESTR_CHECK(set_parsed(status, from.status, parse_status));
     options.status = status;
   }
   ORKESTR_TRY(options.metadata, pairs("options.metadata", from.metadata, from.metadata_count));
@@ -225,7 +225,7 @@ Result<TemplateBuildOptions> template_options(const orkestr_template_options* gi
   TemplateBuildOptions options;
   options.force = from.force != 0;
   options.recipe = text_or_empty(from.recipe);
-  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);
@@ -239,7 +239,7 @@ Result<PoolOptions> pool_options(const orkestr_pool_options* given) {
   PoolOptions options;
   ORKESTR_TRY(options.template_name, text("options.template_name", from.template_name));
   if (from.count != 0) options.count = from.count == -1 ? 0 : from.count;
-  ORKESTR_CHECK(set_parsed(options.size, "machine_size", from.machine_size, parse_size));
+  ORKESTR_CHECK(set_parsed(options.size, from.machine_size, parse_size));
   set(options.cpu, from.cpu);
   set(options.memory_mb, from.memory_mb);
   set(options.disk_mb, from.disk_mb);

@@ -188,10 +188,10 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "timeout");
   create.template_name = "python-3.12-bare";
   create.machine_size = "huge";
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.machine_size: ");
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "size is '");
   create.machine_size = NULL;
   create.network = "closed";
-  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.network: ");
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "network is '");
   create.network = NULL;
   create.cpu = 0.1;
   REFUSED(ORKESTR_INVALID_ARGUMENT, "cpu",
@@ -209,7 +209,7 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   REFUSED(ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear",
           orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
   list.status = "asleep";
-  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.status: ");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "status is '");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");
   pool.template_name = "python-3.12-bare";
   pool.count = 1000;

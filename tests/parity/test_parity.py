@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEMPLATE = "python-3.12-bare"
 DRIVERS = load("drivers.json")
 SCENARIOS = load("scenarios.json")["scenarios"]
-EXCEPTIONS = load("exceptions.json")  # language → scenario → why it is impossible there
+EXCEPTIONS = load("exceptions.json")  # language, or language and backend → scenario → why it is impossible there
 PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 LEFT_BY_AN_ENDED_SANDBOX = {"record.json", "events.jsonl"}
 
@@ -101,7 +101,8 @@ CASES = [
 
 @pytest.mark.parametrize("language, backend, scenario", CASES)
 def test_scenario(language: str, backend: str, scenario: dict, runs: dict) -> None:
-    reason = EXCEPTIONS.get(language, {}).get(scenario["name"])
+    name = scenario["name"]
+    reason = EXCEPTIONS.get(language, {}).get(name) or EXCEPTIONS.get(f"{language} {backend}", {}).get(name)
     try:
         runs[language, backend].scenario(scenario)
     except Impossible as impossible:

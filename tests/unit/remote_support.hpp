@@ -27,10 +27,11 @@ Error error_of(const Result<T>& result) {
 }
 
 // One answer, as the bytes of a connection.
+// (The service closes the connection behind an answer like this; who is not told may use it once more.)
 inline std::string http(int status, const std::string& body, const std::string& headers = {}) {
   return "HTTP/1.1 " + std::to_string(status) +
-         " -\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + headers +
-         "\r\n" + body;
+         " -\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n" + headers + "\r\n" + body;
 }
 
 inline Fault answering(std::string bytes, int times = -1) {
