@@ -207,7 +207,12 @@ TEST_CASE("terminate ends a supervisor that hangs") {
   CHECK(loop.until([&] { return record.has_value(); }));
   CHECK(std::chrono::steady_clock::now() - begin >= 200ms);
   int status = 0;
-  const pid_t ended = ::waitpid(supervisor, &status, WNOHANG);
+  // (Its locks are free a moment before it can be waited for.)
+  pid_t ended = 0;
+  for (int i = 0; i < 100 && ended == 0; ++i) {
+    ended = ::waitpid(supervisor, &status, WNOHANG);
+    if (ended == 0) ::usleep(10'000);
+  }
   CHECK(ended == supervisor);
   if (ended != supervisor) {
     ::kill(supervisor, SIGKILL);
