@@ -382,7 +382,7 @@ Result<TimeoutMessage> TimeoutMessage::decode(std::string_view payload) {
     if (in.tag() == 1) in.number(m.seconds, "seconds", kMaxTimeoutMs / 1000);
   }
   in.require(m.seconds >= 1, "field `seconds` is missing or 0");
-  return in.finish(std::move(m));
+  return in.finish(m);
 }
 
 std::string StartRequest::encode() const {
