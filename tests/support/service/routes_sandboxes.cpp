@@ -145,7 +145,7 @@ void Routes::limits(Answer& answer) {
                               {{"size", "large"}, {"cpu", 4.0}, {"memory_mb", 8192}, {"allowed", false}}}},
         {"regions", json::array{{{"id", "eu"}, {"label", "Europe"}}}},
         {"custom_egress_allowlist", true},
-        {"default_egress_domains", json::array{"pypi.org"}},
+        {"default_egress_domains", json::array{"packages.example"}},
         {"trial_credit_eur", 5},
         {"trial_credit_used_eur", 1.25},
         {"max_running_lifetime_seconds", nullptr},
