@@ -1,9 +1,10 @@
 #include "thread.hpp"
 
-#include <csignal>
 #include <memory>
 #include <string>
 #include <system_error>
+
+#include "base/blocked_signals.hpp"
 
 namespace orkestr::capi {
 
@@ -11,9 +12,7 @@ Result<Thread> Thread::start(std::function<void()> work) {
   auto done = std::make_shared<std::promise<void>>();
   Thread thread;
   thread.ended_ = done->get_future();
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const base::BlockedSignals blocked;
   try {
     thread.thread_ = std::thread([work = std::move(work), done]() mutable {
       work();
@@ -21,11 +20,9 @@ Result<Thread> Thread::start(std::function<void()> work) {
       done->set_value();
     });
   } catch (const std::system_error& error) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return Error(ErrorCode::internal,
                  std::string("no thread is to be had: ") + error.what() + "; raise the limit of processes (ulimit -u)");
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread;
 }
 

@@ -5,8 +5,8 @@
 
 #include <system_error>
 
+#include "base/blocked_signals.hpp"
 #include "base/try.hpp"
-#include "core/blocked_signals.hpp"
 
 namespace orkestr::core {
 
@@ -35,7 +35,7 @@ bool IoThread::post(std::function<void()> task) {
 }
 
 bool IoThread::start_locked() {
-  const BlockedSignals blocked;
+  const base::BlockedSignals blocked;
   try {
     thread_ = std::thread([self = shared_from_this()] {
       self->thread_id_ = std::this_thread::get_id();

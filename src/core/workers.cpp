@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/blocked_signals.hpp"
+#include "base/blocked_signals.hpp"
 
 namespace orkestr::core {
 
@@ -14,7 +14,7 @@ bool Workers::run(Work work) {
   if (closed_) return false;
   std::erase_if(workers_, [](const Worker& worker) { return worker.done->load(); });  // joins what has ended
   auto done = std::make_shared<std::atomic<bool>>(false);
-  const BlockedSignals blocked;
+  const base::BlockedSignals blocked;
   try {
     std::jthread thread([work = std::move(work), done](const std::stop_token& stop) mutable {
       pthread_setname_np(pthread_self(), "orkestr-work");

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-namespace orkestr::core {
+namespace orkestr::base {
 
 class BlockedSignals {
  public:
@@ -21,4 +21,4 @@ class BlockedSignals {
   sigset_t before_;
 };
 
-}  // namespace orkestr::core
+}  // namespace orkestr::base
