@@ -1,8 +1,7 @@
 // The remote backend against the test service on loopback: what it adds to plain libcurl, throughput with flat memory,
-// many streams, calls on one connection; and the published Python client in the same run, when its interpreter is
-// given.
+// many streams, calls on one connection; and the same script through the published Python client and through ours.
 //
-//   orkestr-bench-remote [--published PYTHON] [--json FILE]
+//   orkestr-bench-remote --published PYTHON --python PYTHON --package DIR --script remote_client.py [--json FILE]
 #include <curl/curl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -54,42 +53,47 @@ std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
 std::vector<std::string> json_rows;
 
 void row(const char* name, double value, const char* unit) {
-  fmt::print("{:<28} {:>10.2f} {}\n", name, value, unit);
+  fmt::print("{:<30} {:>10.2f} {}\n", name, value, unit);
   std::string key = std::string("remote_") + name;
   std::replace(key.begin(), key.end(), ' ', '_');
   key.erase(std::remove(key.begin(), key.end(), ','), key.end());
   json_rows.push_back(fmt::format(R"({{"key":"{}","median":{},"n":1,"unit":"{}"}})", key, value, unit));
 }
 
-// The same calls in Python; prints "name value" lines.
-constexpr const char* kPython = R"(
-import sys, time
-from orkestr import Sandbox
-s = Sandbox.get(sys.argv[1])
-def median(count, work):
-    for _ in range(count // 10 + 1): work()
-    times = []
-    for _ in range(count):
-        t = time.perf_counter(); work(); times.append(time.perf_counter() - t)
-    return sorted(times)[count // 2] * 1000
-print("exec", median(200, lambda: s.exec("true")))
-print("limits", 1000 / median(300, Sandbox.limits))
-data = b"x" * (15 << 20)
-s.files.write_bytes("/workspace/p", data)
-t = time.perf_counter(); s.files.write_bytes("/workspace/p", data); print("up", 15 / (time.perf_counter() - t))
-t = time.perf_counter(); s.files.read_bytes("/workspace/p"); print("down", 15 / (time.perf_counter() - t))
-t = time.perf_counter()
-for _ in s.exec_stream("head -c 33554432 /dev/zero"): pass
-print("stdout", 32 / (time.perf_counter() - t))
-)";
+struct Measured {
+  std::string key;
+  double value;
+  std::string unit;
+};
+
+std::vector<Measured> rows_of(const std::string& command) {
+  std::vector<Measured> rows;
+  FILE* output = ::popen(command.c_str(), "re");
+  char key[32], unit[32];
+  double value = 0;
+  while (output != nullptr && std::fscanf(output, "%31s %lf %31s", key, &value, unit) == 3)
+    rows.push_back({key, value, unit});
+  if (output == nullptr || ::pclose(output) != 0) {
+    fmt::print(stderr, "this failed: {}\n", command);
+    std::exit(1);
+  }
+  return rows;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char *published = nullptr, *json_file = nullptr;
+  std::string published, python, package, script, json_file;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (std::strcmp(argv[i], "--published") == 0) published = argv[i + 1];
+    if (std::strcmp(argv[i], "--python") == 0) python = argv[i + 1];
+    if (std::strcmp(argv[i], "--package") == 0) package = argv[i + 1];
+    if (std::strcmp(argv[i], "--script") == 0) script = argv[i + 1];
     if (std::strcmp(argv[i], "--json") == 0) json_file = argv[i + 1];
+  }
+  if (published.empty() || python.empty() || package.empty() || script.empty()) {
+    fmt::print(stderr, "usage: {} --published PYTHON --python PYTHON --package DIR --script FILE [--json FILE]\n", argv[0]);
+    return 2;
   }
   for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
   testing::TestService::Options options;
@@ -170,15 +174,19 @@ int main(int argc, char** argv) {
                              }),
       "ms");
 
-  if (published != nullptr) {
-    const std::string command =
-        fmt::format("ORKESTR_API_KEY={} ORKESTR_BASE_URL={} {} -c '{}' {} | sed 's/^/published client: /'", options.key,
-                    service.base_url(), published, kPython, sandbox.id());
-    if (std::system(command.c_str()) != 0) return 1;
-    std::fflush(stdout);
+  ::setenv("ORKESTR_API_KEY", options.key.c_str(), 1);
+  ::setenv("ORKESTR_BASE_URL", service.base_url().c_str(), 1);
+  const auto theirs = rows_of(fmt::format("{} {} {}", published, script, sandbox.id()));
+  const auto ours_in_python = rows_of(fmt::format("{} {} {} {}", python, script, sandbox.id(), package));
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    const Measured &mine = ours_in_python.at(i), &other = theirs[i];
+    row("python " + mine.key, mine.value, mine.unit.c_str());
+    row("published " + other.key, other.value, other.unit.c_str());
+    const bool less_is_better = mine.unit == "ms";
+    row(mine.key + " times as fast", less_is_better ? other.value / mine.value : mine.value / other.value, "x");
   }
   static_cast<void>(sandbox.terminate());
-  if (json_file != nullptr) {
+  if (!json_file.empty()) {
     std::ofstream file(json_file);
     file << fmt::format("[{}]\n", fmt::join(json_rows, ","));
     if (!file.flush()) return 1;

@@ -167,11 +167,10 @@ TEST_CASE("a flipped byte in any file of a template's snapshot: the next create 
     struct stat before {};
     REQUIRE(::stat(path.c_str(), &before) == 0);
     REQUIRE(::chmod(path.c_str(), 0600) == 0);
-    {
-      const auto file = base::open_at(AT_FDCWD, path, O_RDWR);
-      REQUIRE(file);
-      REQUIRE(::pwrite(file->get(), "\x5a", 1, before.st_size - 8) == 1);
-    }
+    // Held open until the end, so that no new file can get its number.
+    const auto damaged = base::open_at(AT_FDCWD, path, O_RDWR);
+    REQUIRE(damaged);
+    REQUIRE(::pwrite(damaged->get(), "\x5a", 1, before.st_size - 8) == 1);
     // Its manifest is looked at once a boot: as if this was another.
     if (std::string(name) == "snapshot.json")
       must(base::remove_tree(own.home() + "/state/stamps/snapshot-" + key + ".verified"));
