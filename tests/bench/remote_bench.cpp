@@ -52,9 +52,9 @@ std::size_t append(char* data, std::size_t size, std::size_t count, void* to) {
 // As the rows of orkestr-bench: {"key": "remote_upload", "median": …, "n": 1, "unit": "MB/s"}.
 std::vector<std::string> json_rows;
 
-void row(const char* name, double value, const char* unit) {
+void row(const std::string& name, double value, const std::string& unit) {
   fmt::print("{:<30} {:>10.2f} {}\n", name, value, unit);
-  std::string key = std::string("remote_") + name;
+  std::string key = "remote_" + name;
   std::replace(key.begin(), key.end(), ' ', '_');
   key.erase(std::remove(key.begin(), key.end(), ','), key.end());
   json_rows.push_back(fmt::format(R"({{"key":"{}","median":{},"n":1,"unit":"{}"}})", key, value, unit));
@@ -180,8 +180,8 @@ int main(int argc, char** argv) {
   const auto ours_in_python = rows_of(fmt::format("{} {} {} {}", python, script, sandbox.id(), package));
   for (std::size_t i = 0; i < theirs.size(); ++i) {
     const Measured &mine = ours_in_python.at(i), &other = theirs[i];
-    row("python " + mine.key, mine.value, mine.unit.c_str());
-    row("published " + other.key, other.value, other.unit.c_str());
+    row("python " + mine.key, mine.value, mine.unit);
+    row("published " + other.key, other.value, other.unit);
     const bool less_is_better = mine.unit == "ms";
     row(mine.key + " times as fast", less_is_better ? other.value / mine.value : mine.value / other.value, "x");
   }
