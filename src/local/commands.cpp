@@ -15,6 +15,8 @@ constexpr auto kPatience = std::chrono::milliseconds(60'000);
 // From the guest's own limit to its answer, and what is still on its way.
 constexpr auto kFollowGrace = std::chrono::milliseconds(20'000);
 
+constexpr std::size_t kMaxCommands = 1'000;  // a guest keeps a quarter of it
+
 CommandInfo to_info(wire::CommandMessage message) {
   CommandInfo info;
   info.id = std::move(message.id);
@@ -65,6 +67,9 @@ Result<CallRequest> about(wire::Type type, std::string_view what, const std::str
 Result<std::vector<CommandInfo>> decode_list(std::string_view bytes) {
   std::vector<CommandInfo> infos;
   while (!bytes.empty()) {
+    if (infos.size() == kMaxCommands) {
+      return Error(ErrorCode::connection, fmt::format("the list of commands has more than {} entries", kMaxCommands));
+    }
     const std::size_t length = bytes.size() < 4 ? bytes.size() : wire::load_u32(bytes.data());
     if (bytes.size() < 4 || length > bytes.size() - 4) {
       return Error(ErrorCode::connection, "the list of commands ends in the middle of an entry");

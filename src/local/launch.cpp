@@ -63,7 +63,7 @@ void Launch::begin() {
   CallRequest request;
   request.type = wire::Type::start;
   request.payload = request_.encode();
-  request.patience = {request_.pool_key.empty() ? kCreatePatience : kClaimPatience, false};
+  request.patience = {request_.pool_key.empty() ? kCreatePatience + extra_patience_ : kClaimPatience, false};
   request.what = what_;
   call_ = std::make_shared<Call>(loop_, std::move(request));
   // The connection holds the call, the call holds this launch until its answer.

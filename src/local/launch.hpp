@@ -38,6 +38,9 @@ class Launch : public std::enable_shared_from_this<Launch> {
   // What the supervisor reports meanwhile, on the I/O thread.
   void on_progress(std::function<void(const wire::ProgressMessage&)> hook) { on_progress_ = std::move(hook); }
 
+  // For what takes longer the more there is of it.
+  void be_patient(std::chrono::milliseconds extra) { extra_patience_ = extra; }
+
   // I/O thread.
   void begin();
   void shut_down(const Error& reason) { finish(reason); }
@@ -61,6 +64,7 @@ class Launch : public std::enable_shared_from_this<Launch> {
   std::shared_ptr<Call> call_;
   std::string stage_ = "start";  // the last one the supervisor reported
   const std::string what_;       // "create sandbox"
+  std::chrono::milliseconds extra_patience_{0};
   std::function<void(const wire::ProgressMessage&)> on_progress_;
 };
 

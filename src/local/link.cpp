@@ -261,11 +261,13 @@ void Link::end_paused(const std::shared_ptr<Terminating>& work) {
 }
 
 void Link::end_by_force(const std::shared_ptr<Terminating>& work, const std::string& why) {
-  if (auto killed = registry::kill_supervisor(lock_.get(), id_); !killed) {
-    return not_ended(work, fmt::format("{}; {}", why, killed.error().message()));
-  }
+  auto killed = registry::kill_supervisor(lock_.get(), id_);
+  if (!killed && registry::kill_qemu(lock_.get(), id_)) killed = {};
+  if (!killed) return not_ended(work, fmt::format("{}; {}", why, killed.error().message()));
   await_death(base::Deadline::after(patience_.death), [self = shared_from_this(), work, why](bool nobody_left) {
     if (!work->done) return;
+    // It hung while it resumed: that it was paused is as true as before.
+    if (nobody_left && self->is_paused()) return self->end_paused(work);
     if (nobody_left) return self->ended(work);
     self->not_ended(work, why + "; killed, a process of it hangs in the kernel: see the host's dmesg");
   });

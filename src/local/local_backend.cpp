@@ -184,8 +184,10 @@ Result<std::shared_ptr<Launch>> LocalBackend::resume_launch(const std::shared_pt
   entry.record.metadata.clear();
   request.record = entry.record.to_json();
   ORKESTR_TRY(auto supervisor, start_supervisor(libexec + "/orkestr-supervisor"));
-  return std::make_shared<Launch>(loop, shared->ledger, std::move(supervisor), std::move(request), sandbox_id,
-                                  std::move(made));
+  auto launch = std::make_shared<Launch>(loop, shared->ledger, std::move(supervisor), std::move(request), sandbox_id,
+                                         std::move(made));
+  launch->be_patient(entry.record.transfer_time());
+  return launch;
 }
 
 CancelFunction LocalBackend::resume(std::string sandbox_id, Completion<OpenedSandbox> done) {

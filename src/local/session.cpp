@@ -15,9 +15,10 @@ namespace {
 constexpr auto kFilePatience = std::chrono::milliseconds(60'000);
 // A command may take its timeout, then the guest's grace for killing it, then the transfer of what it wrote.
 constexpr auto kExecGrace = std::chrono::milliseconds(20'000);
-// Gigabytes to disk.
-constexpr auto kPausePatience = std::chrono::minutes(10);
+constexpr auto kRecordPatience = std::chrono::minutes(10);
+// What an answer may take here. An entry of a list takes more in memory than on the wire, where it may be ten bytes.
 constexpr std::size_t kMaxListBytes = 64U << 20U;
+constexpr std::size_t kMaxListEntries = 1'000'000;
 
 TimePoint from_ms(std::int64_t ms) { return TimePoint(std::chrono::milliseconds(ms)); }
 TimePoint from_ns(std::int64_t ns) {
@@ -43,6 +44,9 @@ wire::FileRequest path_request(const std::string& path) {
 Result<std::vector<FileEntry>> decode_list(std::string_view bytes) {
   std::vector<FileEntry> entries;
   while (!bytes.empty()) {
+    if (entries.size() == kMaxListEntries) {
+      return Error(ErrorCode::internal, fmt::format("the list of files has more than {} entries", kMaxListEntries));
+    }
     if (bytes.size() < 4) return Error(ErrorCode::connection, "the list of files ends in the middle of an entry");
     std::size_t length = 0;
     for (int i = 3; i >= 0; --i) length = length << 8U | static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)]);
@@ -195,11 +199,11 @@ CancelFunction LocalSession::terminate(Completion<SandboxInfo> done) {
 }
 
 CancelFunction LocalSession::ask_record(wire::Type type, std::string payload, std::string what,
-                                        Completion<SandboxInfo> done) const {
+                                        std::chrono::seconds patience, Completion<SandboxInfo> done) const {
   CallRequest call;
   call.type = type;
   call.payload = std::move(payload);
-  call.patience = {kPausePatience, false};
+  call.patience = {patience, false};
   call.what = std::move(what);
   return ask(std::move(call), [done = std::move(done)](const Result<std::string>& answer) {
     if (!answer) return done(answer.error());
@@ -213,7 +217,9 @@ CancelFunction LocalSession::ask_record(wire::Type type, std::string payload, st
 
 CancelFunction LocalSession::pause(Completion<SandboxInfo> done) {
   // Whoever is told so finds it so: an operation that comes right after meets no supervisor on its way out.
-  return ask_record(wire::Type::pause, {}, "pause sandbox " + link_->id(),
+  const auto entry = registry::inspect(link_->sandboxes_dir(), link_->id());
+  const auto patience = kRecordPatience + (entry ? entry->record.transfer_time() : std::chrono::seconds(0));
+  return ask_record(wire::Type::pause, {}, "pause sandbox " + link_->id(), patience,
                     [link = link_, done = std::move(done)](Result<SandboxInfo> info) {
                       if (!info) return done(std::move(info));
                       link->await_paused([done, info = std::move(*info)] { done(info); });
@@ -223,7 +229,7 @@ CancelFunction LocalSession::pause(Completion<SandboxInfo> done) {
 CancelFunction LocalSession::set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) {
   wire::TimeoutMessage message;
   message.seconds = static_cast<std::uint64_t>(timeout.count());
-  return ask_record(wire::Type::set_timeout, message.encode(), "set_timeout", std::move(done));
+  return ask_record(wire::Type::set_timeout, message.encode(), "set_timeout", kRecordPatience, std::move(done));
 }
 
 std::unique_ptr<Stream> LocalSession::exec(CommandRequest request) {

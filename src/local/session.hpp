@@ -61,7 +61,8 @@ class LocalSession final : public Session {
   // A call of which only one of them counts: output where there is any, else the result.
   CancelFunction ask(CallRequest request, Completion<std::string> done) const;
   CancelFunction ask_nothing(CallRequest request, Completion<void> done) const;
-  CancelFunction ask_record(wire::Type type, std::string payload, std::string what, Completion<SandboxInfo> done) const;
+  CancelFunction ask_record(wire::Type type, std::string payload, std::string what, std::chrono::seconds patience,
+                            Completion<SandboxInfo> done) const;
 
   std::shared_ptr<IoLoop> loop_;
   std::shared_ptr<LinkTable> links_;

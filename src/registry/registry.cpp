@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/deadline.hpp"
 #include "base/file.hpp"
@@ -127,6 +128,7 @@ Result<std::optional<Record>> try_reap(int dir_fd, int lock_fd, const std::strin
 // The truth about an open directory. Waits for the dying until `deadline`, then answers without reaping; the next call
 // will.
 Result<Entry> examine(int dir_fd, const std::string& id, base::Deadline deadline) {
+  bool killed = false;
   while (true) {
     auto lock = open_lock(dir_fd, O_RDWR);
     if (!lock && lock.error().code() != ErrorCode::file_not_found) return lock.error();
@@ -159,6 +161,10 @@ Result<Entry> examine(int dir_fd, const std::string& id, base::Deadline deadline
       if (reaped && *reaped) return Entry{std::move(**reaped), false};
       // A full disk, a read-only file system: what is dead is dead all the same.
       if (!reaped && has_name(lock->get())) deadline = base::Deadline::after(std::chrono::nanoseconds(0));
+    }
+    // The kernel kills QEMU when its supervisor ends. One that is still there has seen to it that it does not.
+    if (holder == Holder::dying && deadline.expired() && !std::exchange(killed, true) && kill_qemu(lock->get(), id)) {
+      deadline = base::Deadline::after(kDeathDeadline);
     }
     if (deadline.expired()) {
       ORKESTR_TRY(Record record, read_record(dir_fd, id));

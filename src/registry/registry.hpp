@@ -102,6 +102,8 @@ Result<std::optional<base::UniqueFd>> connect(const std::string& sandboxes_dir, 
 // that is says the kernel, now: a process of this name whose /proc entry shows the lock, signalled through a pidfd that
 // was opened before the look. vm_failed when none is found or it may not be signalled. Never kills the caller.
 Result<void> kill_supervisor(int lock_fd, const std::string& id);
+// The same for byte 1: the QEMU of a sandbox whose supervisor is gone, by whatever name.
+Result<void> kill_qemu(int lock_fd, const std::string& id);
 // Ends a paused sandbox that nobody is resuming: writes the final record, removes all else. False when it is not paused
 // any more, or a transition is under way: then look again.
 Result<bool> end_paused(const std::string& sandboxes_dir, const std::string& id, const std::string& reason);

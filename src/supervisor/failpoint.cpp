@@ -23,6 +23,7 @@ Result<void> failpoint(std::string_view name) {
   if (wanted.empty() || !wanted.starts_with(name)) return {};
   const std::string_view what = std::string_view(wanted).substr(name.size());
   if (what == ":kill") ::kill(::getpid(), SIGKILL);
+  if (what == ":stop") ::raise(SIGSTOP);
   if (what == ":error") return base::errno_error(fmt::format("failpoint {}", name), ENOSPC);
   return {};
 }

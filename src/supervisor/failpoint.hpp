@@ -1,5 +1,5 @@
-// Named places where a test can have this process fail: ORKESTR_FAILPOINT=NAME:kill (SIGKILL to itself) or NAME:error
-// (as if the disk were full there). Without the variable a failpoint is one comparison.
+// Named places where a test can have this process fail: ORKESTR_FAILPOINT=NAME:kill (SIGKILL to itself), NAME:stop (it
+// hangs) or NAME:error (as if the disk were full there). Without the variable a failpoint is one comparison.
 #pragma once
 
 #include <array>

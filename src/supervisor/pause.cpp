@@ -149,7 +149,7 @@ void Sandbox::on_pause(Request from) {
 awaitable<void> Sandbox::pause() {
   pausing_ = true;
   const auto began = std::chrono::steady_clock::now();
-  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + 20 * kLastResortMs);
+  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + 20 * kLastResortMs + transfer_ms());
   const auto saved = co_await save_pause();
   pausing_ = false;
   if (ending_) co_return;  // it answers them
@@ -199,22 +199,21 @@ awaitable<Result<void>> Sandbox::save_pause() {
   if (saved) {
     saved = co_await write_pause(draft);
     if (!saved && !ending_) {
-      if (auto runs = co_await vm_->cont(base::Deadline::after(kQmpWithin)); !runs) {
+      // First of all: it may be what filled the disk, and the guest wants to write there.
+      (void)base::remove_tree(draft);
+      disk_stopped_ = false;
+      if (auto runs = co_await vm_->cont(base::Deadline::after(kQmpWithin)); !runs && !disk_stopped_) {
         end("failed", "it could neither be paused nor go on: " + runs.error().message());
       }
       relay_.thaw();
     }
   }
-  if (!saved && !ending_) {
-    (void)base::remove_tree(draft);
-    (void)directory_->end_transition();
-  }
+  if (!saved && !ending_) (void)directory_->end_transition();
   co_return saved;
 }
 
 awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   const auto ended = [&] { return Error(ErrorCode::not_ready, fmt::format("sandbox {} was ended", record_.id)); };
-  const auto within = base::Deadline::after(kQmpWithin);
   const auto path = [&](const char* name) { return draft + "/" + name; };
   const std::string final_name = directory_->path() + "/" + registry::kPauseDirectory;
   for (const auto& rest : {draft, final_name}) {
@@ -233,6 +232,7 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   }
   if (auto passed = failpoint("pause.links"); !passed) co_return passed;
 
+  const auto within = base::Deadline::after(kQmpWithin);
   if (auto stopped = co_await vm_->stop(within); !stopped) co_return stopped;
   if (ending_) co_return ended();
   // Only now: it is a copy once a pause has failed, because a file gets its first name only once.
@@ -320,6 +320,9 @@ awaitable<Result<void>> Sandbox::resume() {
     if (!good) co_return good;
   }
   if (auto passed = failpoint("resume.claimed"); !passed) co_return passed;
+
+  // The more it holds, the longer: from here to the guest's first word.
+  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + kLastResortMs + start_within().count());
 
   // The guest works on a copy: until it is up and said so, the pause must stay as it is.
   auto disk = base::make_unnamed_file(directory_->path());

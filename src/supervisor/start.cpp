@@ -29,6 +29,7 @@ using std::chrono::steady_clock;
 constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
 // A turn that does not come within this is an answer (fleet_full_retry), not a reason to wait longer.
 constexpr std::chrono::seconds kTurnWithin{60};
+constexpr std::chrono::seconds kMachineWithin{30};
 
 // The helper beside this program.
 std::string preload_path() {
@@ -102,10 +103,7 @@ awaitable<Result<void>> Sandbox::await_turn() {
   if (!slot) co_return slot.error();
   start_slot_ = std::move(*slot);
   born_ += steady_clock::now() - waiting_since;  // waiting is not starting
-  if (last_resort_) {
-    last_resort_->arm(base::boot_clock_ms() + kLastResortMs +
-                      std::chrono::milliseconds(BootLimits{}.all_attempts).count());
-  }
+  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + kLastResortMs + start_within().count());
   co_return Result<void>();
 }
 
@@ -142,6 +140,14 @@ Result<void> Sandbox::claim() {
       "created",
       {{"template", record_.template_name}, {"vcpus", std::int64_t{vcpus()}}, {"memory_mb", record_.memory_mb}});
   return {};
+}
+
+std::int64_t Sandbox::transfer_ms() const { return std::chrono::milliseconds(record_.transfer_time()).count(); }
+
+// A resume copies what it holds.
+std::chrono::milliseconds Sandbox::start_within() const {
+  const auto transfer = request_.purpose == "resume" ? transfer_ms() : 0;
+  return BootLimits{}.all_attempts + std::chrono::milliseconds(transfer);
 }
 
 int Sandbox::vcpus() const { return static_cast<int>(std::ceil(record_.cpu)); }
@@ -222,7 +228,9 @@ awaitable<Result<void>> Sandbox::start_vm(vm::VmConfig config, bool& worth_a_ret
   };
   config.on_disk_stop = [this](std::string reason) { on_disk_stop(std::move(reason)); };
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
-  auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(std::chrono::seconds(30)));
+  auto within = std::chrono::milliseconds(kMachineWithin);
+  if (request_.purpose == "resume") within += std::chrono::milliseconds(transfer_ms());  // puts its pages back
+  auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(within));
   kill_starting_vm_ = nullptr;
   if (!vm && ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
   if (!vm) co_return vm.error();
@@ -250,8 +258,9 @@ awaitable<Result<void>> Sandbox::wait_for_agent() {
     if (vm_->exited() || guest_loss_) co_return co_await boot_loss("boot", "before the guest was up");
     if (const auto stalled = watch.check(steady_clock::now(), vm_->cpu_time_ms()))
       co_return boot_error("boot", *stalled);
-    if (steady_clock::now() - born_ > BootLimits{}.all_attempts) {
-      co_return boot_error("boot", fmt::format("not up after {} s", BootLimits{}.all_attempts.count()));
+    if (steady_clock::now() - born_ > start_within()) {
+      co_return boot_error("boot",
+                           fmt::format("not up after {} s", std::chrono::ceil<std::chrono::seconds>(start_within()).count()));
     }
     changed_.expires_after(std::chrono::milliseconds(200));
     co_await changed_.async_wait(kQuietly);
