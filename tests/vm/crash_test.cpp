@@ -1,13 +1,19 @@
 // SIGKILL of the supervisor or of QEMU at any moment: no process is left at once, and after one list() no file but the
 // record.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <functional>
 #include <thread>
 
+#include "base/file.hpp"
+#include "base/system.hpp"
+#include "registry/registry.hpp"
 #include "support/processes.hpp"
 #include "support/suite.hpp"
 
@@ -150,6 +156,28 @@ TEST_SUITE_BEGIN("crash");
 TEST_CASE("SIGKILL of the supervisor at ten moments") { at_ten_moments(kSupervisor); }
 
 TEST_CASE("SIGKILL of QEMU at ten moments") { at_ten_moments(kQemu); }
+
+// As one would that somebody has broken into: a process that holds QEMU's lock, calls itself something else, and has
+// taken back that it dies with its supervisor.
+TEST_CASE("a QEMU that outlives its supervisor is ended by whoever looks") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  const std::string lock_file = world().sandboxes_dir() + "/" + sandbox.id() + "/lock";
+  auto lock = must(base::open_at(AT_FDCWD, lock_file, O_RDONLY));
+  REQUIRE(must(base::try_lock_byte(lock.get(), registry::kQemuByte, base::LockKind::read)));
+  const pid_t outliver = ::fork();
+  REQUIRE(outliver >= 0);
+  if (outliver == 0) {
+    ::prctl(PR_SET_NAME, "innocent");
+    while (true) ::pause();
+  }
+  lock.reset();
+  REQUIRE(kill(pid_of(sandbox.id(), kSupervisor), SIGKILL) == 0);
+  SUBCASE("list") { must(Sandbox::list({}, client())); }
+  SUBCASE("terminate") { (void)must(Sandbox::get(sandbox.id(), client())).terminate(); }
+  int status = 0;
+  REQUIRE(wait_until(std::chrono::seconds(10), [&] { return ::waitpid(outliver, &status, WNOHANG) == outliver; }));
+  CHECK(WIFSIGNALED(status));
+}
 
 TEST_SUITE_END();
 

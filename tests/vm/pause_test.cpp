@@ -309,6 +309,23 @@ TEST_CASE("resume during pause, pause during resume, terminate during both") {
   check_no_leftovers(world(), "after terminating in between");
 }
 
+TEST_CASE("terminate of a sandbox whose resume hangs: it is terminated, and not paused for ever") {
+  auto sandbox = must(Sandbox::create(create_options(), client()));
+  must(sandbox.pause());
+  auto resuming = [&] {
+    ScopedVariable failpoint("ORKESTR_FAILPOINT", "resume.disk:stop");
+    auto begun = Sandbox::resume_async(sandbox.id(), {}, client());
+    for (int i = 0; i < 500 && status_of(sandbox.id()) != Status::resuming; ++i) std::this_thread::sleep_for(10ms);
+    std::this_thread::sleep_for(300ms);  // the supervisor reads the variable when it gets there
+    return begun;
+  }();
+  auto other = new_client();
+  must(must(Sandbox::get(sandbox.id(), other)).terminate());
+  CHECK(status_of(sandbox.id()) == Status::terminated);
+  CHECK_FALSE(resuming.get().ok());
+  check_no_leftovers(world(), "after a resume that hung");
+}
+
 TEST_CASE("a pause in the middle of heavy output: the stream ends with a reason, the command goes on") {
   Stateful state;
   ExecOptions long_one;
