@@ -55,7 +55,8 @@ ORKESTR_API Result<DoctorReport> doctor(DoctorOptions options = {});
 struct GcReport {
   std::vector<std::string> reaped;     // ids of dead sandboxes whose storage was removed; their records stay
   std::vector<std::string> forgotten;  // ids whose records were removed: ended 24 hours ago, or beyond the newest 1,000
-  std::vector<std::string> removed;    // paths in the cache: what killed builds left, builds and kernels without a user
+  // Paths: what killed builds left, builds and kernels without a user, copies that no paused sandbox needs any more.
+  std::vector<std::string> removed;
   std::uint64_t bytes = 0;             // of all that, as allocated on disk
   std::string skipped;                 // why the cache was left alone (a build is under way); empty otherwise
 };

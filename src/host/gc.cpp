@@ -14,6 +14,7 @@
 #include "image/unused.hpp"
 #include "image/user_namespace.hpp"
 #include "orkestr/host.hpp"
+#include "registry/kept_files.hpp"
 #include "registry/pool.hpp"
 #include "registry/registry.hpp"
 
@@ -66,6 +67,17 @@ Result<void> collect_pool(const std::string& pool, GcReport& report) {
   return {};
 }
 
+Result<void> collect_kept(const std::string& state, GcReport& report) {
+  ORKESTR_TRY(const auto unlinked, registry::find_unlinked(state));
+  for (const auto& path : unlinked) {
+    const std::uint64_t bytes = allocated_bytes(path);
+    ORKESTR_CHECK(base::remove_tree(path));
+    report.removed.push_back(path);
+    report.bytes += bytes;
+  }
+  return {};
+}
+
 Result<void> collect_cache(const std::string& cache, GcReport& report) {
   const auto candidates = image::find_unused(cache);
   if (!candidates) return candidates.error();
@@ -93,6 +105,7 @@ Result<GcReport> gc() {
   GcReport report;
   ORKESTR_CHECK(collect_sandboxes(sandboxes, report));
   ORKESTR_CHECK(collect_pool(registry::pool_directory(places.state_dir), report));
+  ORKESTR_CHECK(collect_kept(places.state_dir, report));
   ORKESTR_CHECK(collect_cache(places.cache_dir, report));
   return report;
 }

@@ -19,6 +19,7 @@
 #include "base/file.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "registry/kept_files.hpp"
 #include "supervisor/failpoint.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/masking.hpp"
@@ -52,7 +53,8 @@ Result<registry::PauseManifest::Shared> look_at(const std::string& path) {
   return registry::PauseManifest::Shared{s.st_size, std::int64_t{s.st_mtim.tv_sec} * 1'000'000'000 + s.st_mtim.tv_nsec};
 }
 
-// A second name for an open file; where that cannot be (another file system, another user's file, no name left) a copy.
+// A name for the sandbox's disk, which has none; a copy once a pause has failed, because a file gets its first name
+// only once.
 Result<void> link_or_copy(int fd, const std::string& path) {
   const std::string self = fmt::format("/proc/self/fd/{}", fd);
   if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
@@ -225,7 +227,8 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   const auto& shared = vm_->shared_files();
   for (std::size_t i = 0; i < shared.size(); ++i) {
     if (i == kMemoryIndex && record_.started_from == "boot") continue;  // zeros, which need no file
-    if (auto linked = link_or_copy(shared[i].fd.get(), path(kSharedNames[i])); !linked) co_return linked;
+    auto linked = registry::link_or_keep(shared[i].fd.get(), request_.sandboxes_dir + "/..", path(kSharedNames[i]));
+    if (!linked) co_return linked;
     auto seen = look_at(path(kSharedNames[i]));
     if (!seen) co_return seen.error();
     manifest.shared[kSharedNames[i]] = *seen;
@@ -235,7 +238,7 @@ awaitable<Result<void>> Sandbox::write_pause(const std::string& draft) {
   const auto within = base::Deadline::after(kQmpWithin);
   if (auto stopped = co_await vm_->stop(within); !stopped) co_return stopped;
   if (ending_) co_return ended();
-  // Only now: it is a copy once a pause has failed, because a file gets its first name only once.
+  // Only now: it may be a copy.
   if (auto linked = link_or_copy(vm_->disk_fd(), path(kDisk)); !linked) co_return linked;
   if (auto passed = failpoint("pause.stopped"); !passed) co_return passed;
   {

@@ -259,8 +259,8 @@ awaitable<Result<void>> Sandbox::wait_for_agent() {
     if (const auto stalled = watch.check(steady_clock::now(), vm_->cpu_time_ms()))
       co_return boot_error("boot", *stalled);
     if (steady_clock::now() - born_ > start_within()) {
-      co_return boot_error("boot",
-                           fmt::format("not up after {} s", std::chrono::ceil<std::chrono::seconds>(start_within()).count()));
+      co_return boot_error(
+          "boot", fmt::format("not up after {} s", std::chrono::ceil<std::chrono::seconds>(start_within()).count()));
     }
     changed_.expires_after(std::chrono::milliseconds(200));
     co_await changed_.async_wait(kQuietly);
