@@ -28,6 +28,7 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "vm/landlock.hpp"
+#include "vm/syscall_filter.hpp"
 #include "vm/vm_error.hpp"
 
 namespace orkestr::vm {
@@ -125,6 +126,8 @@ int descriptors(Plan& p) {
   return errno_of(::close_range(static_cast<unsigned>(p.last_fd + 2), UINT_MAX, 0));
 }
 
+int syscall_filter(Plan&) { return enter_syscall_filter(build_syscall_filter(::getpid())); }
+
 int execute(Plan& p) {
   ::execve(p.argv[0], p.argv.data(), p.env.data());
   return errno;
@@ -158,6 +161,7 @@ constexpr Step kSteps[] = {
     {"parent-death signal", parent_death_signal, Need::required},  // a uid change clears it
     {"landlock", landlock, Need::best_effort},                     // needs no_new_privs
     {"descriptors", descriptors, Need::required},                  // closes all else, so late
+    {"syscall filter", syscall_filter, Need::required},            // denies what steps above do; needs no_new_privs
     {"execve", execute, Need::required},
 };
 constexpr std::size_t kStepCount = std::size(kSteps);
@@ -223,15 +227,20 @@ std::string_view hint(std::string_view step, int error) {
 
 // What a step that was not asked for, or failed harmlessly, says in the report.
 std::string why_not(const std::string& step, int error, const std::string& no_landlock) {
+  if (step == "landlock") {
+    return (error > 0 ? std::strerror(error) : no_landlock) + "; it can open every file that its user can";
+  }
   if (error > 0) return std::strerror(error);
-  if (step == "landlock") return no_landlock;
   return ::geteuid() == 0 ? "no uid was given" : "not started by root";
 }
 
 std::string applied_detail(const std::string& step, const JailConfig& config, int landlock_abi) {
   if (step == "own uid" || step == "own gid") return std::to_string(*config.uid);
   if (step == "own groups") return config.groups.empty() ? "none" : fmt::format("{}", fmt::join(config.groups, ","));
-  if (step == "landlock") return fmt::format("ABI {}", landlock_abi);
+  // What early versions lack (truncation, TCP, signals, abstract sockets), the syscall filter denies; stat() nothing.
+  if (step == "landlock") {
+    return fmt::format("ABI {}; it can still see whether a file exists, its size and times", landlock_abi);
+  }
   return "";
 }
 

@@ -109,6 +109,7 @@ TEST_CASE("credentials, privileges, signals") {
   ::signal(SIGPIPE, SIG_DFL);
 
   CHECK(field(status, "NoNewPrivs") == "1");
+  CHECK(field(status, "Seccomp") == "2");
   CHECK(field(status, "SigIgn") == "0000000000000000");
   CHECK(field(status, "SigBlk") == "0000000000000000");
   CHECK(field(status, "Umask") == "0077");
@@ -191,6 +192,16 @@ TEST_CASE("it dies with its parent, although the uid change clears that wish") {
   CHECK((text.empty() || text == "ready\n"));
 }
 
+TEST_CASE("the syscall filter knows its own process") {
+  // (kill is a builtin of the shell: no child that it could be about.)
+  const auto text = report_of("kill -0 $$ && echo itself >&3; kill -0 $PPID 2>/dev/null || echo not its parent >&3");
+  CHECK(text == "itself\nnot its parent\n");
+  auto config = shell("kill -0 $PPID 2>/dev/null && echo its parent >&3; kill -0 -1 2>/dev/null && echo all >&3");
+  config.uid.reset();  // with nothing but the filter between them
+  config.landlock = false;
+  CHECK(report_of(config).empty());
+}
+
 TEST_CASE("destruction kills and reaps") {
   auto pipe = base::make_pipe();
   REQUIRE(pipe);
@@ -230,8 +241,10 @@ TEST_CASE("Landlock leaves what was named, where the kernel has it") {
     REQUIRE(step);
     if (!step->applied) {
       MESSAGE("no Landlock here: " << step->detail);
+      CHECK(step->detail.find("it can open every file that its user can") != std::string::npos);
       return;
     }
+    CHECK(step->detail.find("; it can still see whether a file exists") != std::string::npos);
   }
   CHECK(report_of(config) == "denied\nshared\ndenied\ndenied\n");
   config.landlock = false;
@@ -247,8 +260,9 @@ TEST_CASE("what is applied is reported, and what is not says why") {
   REQUIRE(report.find("no_new_privs"));
   CHECK(report.find("no_new_privs")->applied);
   CHECK(report.find("parent-death signal")->applied);
+  CHECK(report.find("syscall filter")->applied);
   CHECK(!report.find("landlock")->applied);
-  CHECK(report.find("landlock")->detail == "switched off");
+  CHECK(report.find("landlock")->detail == "switched off; it can open every file that its user can");
   CHECK(report.to_string().find("landlock: not applied: switched off") != std::string::npos);
   const auto* uid = report.find("own uid");
   REQUIRE(uid);
