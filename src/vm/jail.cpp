@@ -35,6 +35,8 @@ namespace orkestr::vm {
 namespace {
 
 constexpr auto kExecWithin = std::chrono::seconds(10);
+constexpr int kOomScore = 800;  // of 1000
+constexpr const char* kOomScoreText = "800";
 constexpr int kFirstSpareFd = 64;  // while descriptors are put in place, the originals wait from here on
 
 // All the child needs, laid out before fork: between fork and execve nothing may allocate.
@@ -79,6 +81,19 @@ int default_signals(Plan&) {
 int private_umask(Plan&) {
   ::umask(0077);
   return 0;
+}
+
+// Guests may be promised more memory than there is. Whoever must go then is a QEMU, not its supervisor, which says so,
+// nor anything else of this user. Never lowered: a machine's owner may have set it higher.
+int oom_score(Plan&) {
+  const int fd = ::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno;
+  char now[16] = {};
+  int error = errno_of(::read(fd, now, sizeof now - 1));
+  if (error == 0 && ::atoi(now) < kOomScore)
+    error = errno_of(::pwrite(fd, kOomScoreText, std::strlen(kOomScoreText), 0));
+  ::close(fd);
+  return error;
 }
 
 int root_directory(Plan&) { return errno_of(::chdir("/")); }
@@ -147,6 +162,7 @@ constexpr Step kSteps[] = {
     {"default signals", default_signals, Need::required},
     {"umask 077", private_umask, Need::required},
     {"root directory", root_directory, Need::required},
+    {"oom score", oom_score, Need::best_effort},  // a uid change makes the file root's
     {"network namespace", network_namespace, Need::best_effort},
     {"ipc namespace", ipc_namespace, Need::best_effort},
     {"own groups", own_groups, Need::required},
@@ -237,6 +253,7 @@ std::string why_not(const std::string& step, int error, const std::string& no_la
 std::string applied_detail(const std::string& step, const JailConfig& config, int landlock_abi) {
   if (step == "own uid" || step == "own gid") return std::to_string(*config.uid);
   if (step == "own groups") return config.groups.empty() ? "none" : fmt::format("{}", fmt::join(config.groups, ","));
+  if (step == "oom score") return fmt::format("at least {}", kOomScore);
   // What early versions lack (truncation, TCP, signals, abstract sockets), the syscall filter denies; stat() nothing.
   if (step == "landlock") {
     return fmt::format("ABI {}; it can still see whether a file exists, its size and times", landlock_abi);

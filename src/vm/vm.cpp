@@ -252,7 +252,7 @@ Result<void> Vm::State::check_read_only() const {
 void Vm::State::limit_cpu(const VmConfig& config) {
   CgroupPlaces places;
   if (const char* directory = ::getenv("ORKESTR_CGROUP"); directory != nullptr) places.configured = directory;
-  auto made = CpuShare::create(places, config.sandbox_id, config.cpu_limit);
+  auto made = CpuShare::create(places, config.sandbox_id, config.cpu_limit, round_memory_mb(config.memory_mb));
   if (!made) {
     no_share_reason = made.error().message();
     return;

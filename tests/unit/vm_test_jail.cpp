@@ -251,6 +251,27 @@ TEST_CASE("Landlock leaves what was named, where the kernel has it") {
   CHECK(report_of(config) == "secretshared\nnew\nsecret\nshared\n");
 }
 
+TEST_CASE("the kernel's OOM killer prefers it to its parent, and never less than somebody has set") {
+  const auto own = base::read_file("/proc/self/oom_score_adj", 64);
+  REQUIRE(own);
+  if (std::atoi(own->c_str()) < 800) CHECK(report_of("cat /proc/$$/oom_score_adj >&3; true") == "800\n");
+  CHECK(*base::read_file("/proc/self/oom_score_adj", 64) == *own);
+  auto pipe = base::make_pipe();
+  REQUIRE(pipe);
+  CHECK(in_child([&] {
+          base::UniqueFd higher(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+          if (!base::write_all(higher.get(), "900")) return 2;
+          auto config = shell("cat /proc/$$/oom_score_adj >&3; true");
+          config.fds = {{pipe->second.get(), 3}};
+          auto process = start_jailed(config);
+          if (!process) return 3;
+          while (!process->try_reap()) ::usleep(1000);
+          return 0;
+        }) == 0);
+  pipe->second.reset();
+  CHECK(read_to_end(pipe->first.get()) == "900\n");
+}
+
 TEST_CASE("what is applied is reported, and what is not says why") {
   auto config = shell("true");
   config.landlock = false;
