@@ -199,15 +199,31 @@ struct Record {
 
 // ---- the parent's side ----
 
-// Libraries and data of the program: the system's, and its own tree when it was installed elsewhere (/opt/qemu/bin/…).
-std::vector<std::string> program_paths(const std::string& program) {
-  std::vector<std::string> paths = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom"};
+std::string real_path(const std::string& path) {
   std::array<char, PATH_MAX> real{};
-  if (::realpath(program.c_str(), real.data()) == nullptr) return paths;
-  std::string path = real.data();
-  paths.push_back(path);
-  path.erase(path.rfind('/'));
-  if (path.ends_with("/bin") && path.size() > 4) paths.push_back(path.substr(0, path.size() - 4));
+  return ::realpath(path.c_str(), real.data()) == nullptr ? "" : real.data();
+}
+
+bool holds(const std::string& directory, const std::string& path) {
+  return path == directory || path.starts_with(directory == "/" ? directory : directory + "/");
+}
+
+// Libraries and data of the program: the system's, and what belongs to it where it was installed elsewhere
+// (/opt/qemu/bin/…). Of a program in ~/bin that must not be the home, nor anything else a person keeps there.
+std::vector<std::string> program_paths(const std::string& program, const std::string& private_directory) {
+  std::vector<std::string> paths = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom"};
+  const std::string real = real_path(program);
+  if (real.empty()) return paths;
+  paths.push_back(real);
+  const std::string directory = real.substr(0, real.rfind('/'));
+  if (!directory.ends_with("/bin")) return paths;
+  const std::string prefix = directory.substr(0, directory.size() - std::strlen("/bin"));
+  const char* home = ::getenv("HOME");
+  for (const char* part : {"/lib", "/lib32", "/lib64", "/libexec", "/share/qemu"}) {
+    const std::string tree = real_path(prefix + part);
+    if (tree.empty() || holds(tree, real_path(private_directory)) || holds(tree, real_path(home ? home : ""))) continue;
+    paths.push_back(tree);
+  }
   return paths;
 }
 
@@ -394,7 +410,7 @@ Result<JailedProcess> start_jailed(const JailConfig& config) {
   std::string no_landlock = "switched off";
   LandlockRuleset ruleset;
   if (config.landlock) {
-    LandlockRules rules{program_paths(config.argv[0]), config.read_fds, config.write_paths};
+    LandlockRules rules{program_paths(config.argv[0], config.private_directory), config.read_fds, config.write_paths};
     rules.write_paths.push_back("/dev/null");  // QEMU probes OFD locks on it
     rules.read_paths.insert(rules.read_paths.end(), config.read_paths.begin(), config.read_paths.end());
     auto made = make_landlock_ruleset(rules);

@@ -181,6 +181,7 @@ Result<JailConfig> Vm::State::make_jail(const VmConfig& config, const Sockets& s
                                         const std::optional<SharedFile>& preload) {
   JailConfig jail;
   jail.argv = qemu_args(machine_of(config));
+  jail.private_directory = config.disk_directory;
   jail.fds = {{sockets.qmp.second.get(), kQmpFd},
               {sockets.agent.second.get(), kAgentFd},
               {sockets.console.second.get(), kConsoleFd},

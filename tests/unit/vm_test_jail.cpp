@@ -251,6 +251,33 @@ TEST_CASE("Landlock leaves what was named, where the kernel has it") {
   CHECK(report_of(config) == "secretshared\nnew\nsecret\nshared\n");
 }
 
+TEST_CASE("of the place where the program is installed, its libraries and data can be read, and nothing else") {
+  TemporaryDirectory dir;
+  const auto put = [&](const std::string& name, mode_t mode = 0644) {
+    const std::string path = dir.path + "/" + name;
+    REQUIRE(base::make_directories(path.substr(0, path.rfind('/')), 0755));
+    REQUIRE(base::write_file_atomic(path, name == "bin/sh" ? *base::read_file("/bin/sh") : name, mode));
+  };
+  put("bin/sh", 0755);
+  for (const char* name : {"lib/a", "lib64/b", "libexec/c", "share/qemu/d", "share/e", "bin/f", "library/g", ".h"}) {
+    put(name);
+  }
+  const std::string script = fmt::format(
+      "cd {}; for f in lib/a lib64/b libexec/c share/qemu/d share/e bin/f library/g .h; do cat $f > /dev/null && "
+      "echo $f >&3; done 2>/dev/null",
+      dir.path);
+  auto config = shell(script);
+  config.argv[0] = dir.path + "/bin/sh";
+  if (auto probe = start_jailed(shell("true")); !probe || !probe->report.find("landlock")->applied) return;
+  CHECK(report_of(config) == "lib/a\nlib64/b\nlibexec/c\nshare/qemu/d\n");
+
+  config.private_directory = dir.path + "/lib/state/sandbox";
+  REQUIRE(base::make_directories(config.private_directory, 0755));
+  REQUIRE(base::make_directories(dir.path + "/libexec/home", 0755));
+  const ScopedVariable home("HOME", dir.path + "/libexec/home");
+  CHECK(report_of(config) == "lib64/b\nshare/qemu/d\n");
+}
+
 TEST_CASE("the kernel's OOM killer prefers it to its parent, and never less than somebody has set") {
   const auto own = base::read_file("/proc/self/oom_score_adj", 64);
   REQUIRE(own);
