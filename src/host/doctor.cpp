@@ -129,6 +129,7 @@ void inspect_jail(const base::JsonValue& jail, Findings& findings) {
     const std::string name = step.string_or("name", "");
     if (step.boolean_or("applied", false)) {
       applied += (applied.empty() ? "" : ", ") + name;
+      if (name == "landlock") applied += fmt::format(" ({})", step.string_or("detail", ""));
     } else if (weakens(name)) {
       missing += fmt::format("{}{} ({})", missing.empty() ? "" : ", ", name, step.string_or("detail", ""));
     }

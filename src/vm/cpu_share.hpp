@@ -1,4 +1,4 @@
-// A fraction of a CPU for one QEMU, by a cgroup (version 2) of its own.
+// A fraction of a CPU for one QEMU, by a cgroup (version 2) of its own, which limits its memory, too.
 //
 // A cgroup with processes cannot hand the cpu controller to its children, so the new one is made beside the caller's
 // own (under a systemd user session that place is delegated), or in the directory that ORKESTR_CGROUP names. Where
@@ -22,8 +22,10 @@ struct CgroupPlaces {
 
 class CpuShare {
  public:
-  // Makes a cgroup "orkestr-NAME" limited to `cpus` (0.01 to 1024) CPUs. not_supported says why none can be had here.
-  static Result<CpuShare> create(const CgroupPlaces& places, const std::string& name, double cpus);
+  // Makes a cgroup "orkestr-NAME" limited to `cpus` (0.01 to 1024) CPUs and, where its parent hands the memory
+  // controller down, to the guest's `memory_mb` and 256 MiB for QEMU itself. not_supported says why none can be had
+  // here.
+  static Result<CpuShare> create(const CgroupPlaces& places, const std::string& name, double cpus, int memory_mb);
   // Removes the cgroup, if its processes have ended.
   ~CpuShare();
   CpuShare(CpuShare&& other) noexcept;

@@ -28,12 +28,15 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "vm/landlock.hpp"
+#include "vm/syscall_filter.hpp"
 #include "vm/vm_error.hpp"
 
 namespace orkestr::vm {
 namespace {
 
 constexpr auto kExecWithin = std::chrono::seconds(10);
+constexpr int kOomScore = 800;  // of 1000
+constexpr const char* kOomScoreText = "800";
 constexpr int kFirstSpareFd = 64;  // while descriptors are put in place, the originals wait from here on
 
 // All the child needs, laid out before fork: between fork and execve nothing may allocate.
@@ -78,6 +81,19 @@ int default_signals(Plan&) {
 int private_umask(Plan&) {
   ::umask(0077);
   return 0;
+}
+
+// Guests may be promised more memory than there is. Whoever must go then is a QEMU, not its supervisor, which says so,
+// nor anything else of this user. Never lowered: a machine's owner may have set it higher.
+int oom_score(Plan&) {
+  const int fd = ::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno;
+  char now[16] = {};
+  int error = errno_of(::read(fd, now, sizeof now - 1));
+  if (error == 0 && ::atoi(now) < kOomScore)
+    error = errno_of(::pwrite(fd, kOomScoreText, std::strlen(kOomScoreText), 0));
+  ::close(fd);
+  return error;
 }
 
 int root_directory(Plan&) { return errno_of(::chdir("/")); }
@@ -125,6 +141,8 @@ int descriptors(Plan& p) {
   return errno_of(::close_range(static_cast<unsigned>(p.last_fd + 2), UINT_MAX, 0));
 }
 
+int syscall_filter(Plan&) { return enter_syscall_filter(build_syscall_filter(::getpid())); }
+
 int execute(Plan& p) {
   ::execve(p.argv[0], p.argv.data(), p.env.data());
   return errno;
@@ -144,6 +162,7 @@ constexpr Step kSteps[] = {
     {"default signals", default_signals, Need::required},
     {"umask 077", private_umask, Need::required},
     {"root directory", root_directory, Need::required},
+    {"oom score", oom_score, Need::best_effort},  // a uid change makes the file root's
     {"network namespace", network_namespace, Need::best_effort},
     {"ipc namespace", ipc_namespace, Need::best_effort},
     {"own groups", own_groups, Need::required},
@@ -158,6 +177,7 @@ constexpr Step kSteps[] = {
     {"parent-death signal", parent_death_signal, Need::required},  // a uid change clears it
     {"landlock", landlock, Need::best_effort},                     // needs no_new_privs
     {"descriptors", descriptors, Need::required},                  // closes all else, so late
+    {"syscall filter", syscall_filter, Need::required},            // denies what steps above do; needs no_new_privs
     {"execve", execute, Need::required},
 };
 constexpr std::size_t kStepCount = std::size(kSteps);
@@ -179,15 +199,31 @@ struct Record {
 
 // ---- the parent's side ----
 
-// Libraries and data of the program: the system's, and its own tree when it was installed elsewhere (/opt/qemu/bin/…).
-std::vector<std::string> program_paths(const std::string& program) {
-  std::vector<std::string> paths = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom"};
+std::string real_path(const std::string& path) {
   std::array<char, PATH_MAX> real{};
-  if (::realpath(program.c_str(), real.data()) == nullptr) return paths;
-  std::string path = real.data();
-  paths.push_back(path);
-  path.erase(path.rfind('/'));
-  if (path.ends_with("/bin") && path.size() > 4) paths.push_back(path.substr(0, path.size() - 4));
+  return ::realpath(path.c_str(), real.data()) == nullptr ? "" : real.data();
+}
+
+bool holds(const std::string& directory, const std::string& path) {
+  return path == directory || path.starts_with(directory == "/" ? directory : directory + "/");
+}
+
+// Libraries and data of the program: the system's, and what belongs to it where it was installed elsewhere
+// (/opt/qemu/bin/…). Of a program in ~/bin that must not be the home, nor anything else a person keeps there.
+std::vector<std::string> program_paths(const std::string& program, const std::string& private_directory) {
+  std::vector<std::string> paths = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom"};
+  const std::string real = real_path(program);
+  if (real.empty()) return paths;
+  paths.push_back(real);
+  const std::string directory = real.substr(0, real.rfind('/'));
+  if (!directory.ends_with("/bin")) return paths;
+  const std::string prefix = directory.substr(0, directory.size() - std::strlen("/bin"));
+  const char* home = ::getenv("HOME");
+  for (const char* part : {"/lib", "/lib32", "/lib64", "/libexec", "/share/qemu"}) {
+    const std::string tree = real_path(prefix + part);
+    if (tree.empty() || holds(tree, real_path(private_directory)) || holds(tree, real_path(home ? home : ""))) continue;
+    paths.push_back(tree);
+  }
   return paths;
 }
 
@@ -223,15 +259,21 @@ std::string_view hint(std::string_view step, int error) {
 
 // What a step that was not asked for, or failed harmlessly, says in the report.
 std::string why_not(const std::string& step, int error, const std::string& no_landlock) {
+  if (step == "landlock") {
+    return (error > 0 ? std::strerror(error) : no_landlock) + "; it can open every file that its user can";
+  }
   if (error > 0) return std::strerror(error);
-  if (step == "landlock") return no_landlock;
   return ::geteuid() == 0 ? "no uid was given" : "not started by root";
 }
 
 std::string applied_detail(const std::string& step, const JailConfig& config, int landlock_abi) {
   if (step == "own uid" || step == "own gid") return std::to_string(*config.uid);
   if (step == "own groups") return config.groups.empty() ? "none" : fmt::format("{}", fmt::join(config.groups, ","));
-  if (step == "landlock") return fmt::format("ABI {}", landlock_abi);
+  if (step == "oom score") return fmt::format("at least {}", kOomScore);
+  // What early versions lack (truncation, TCP, signals, abstract sockets), the syscall filter denies; stat() nothing.
+  if (step == "landlock") {
+    return fmt::format("ABI {}; it can still see whether a file exists, its size and times", landlock_abi);
+  }
   return "";
 }
 
@@ -368,7 +410,7 @@ Result<JailedProcess> start_jailed(const JailConfig& config) {
   std::string no_landlock = "switched off";
   LandlockRuleset ruleset;
   if (config.landlock) {
-    LandlockRules rules{program_paths(config.argv[0]), config.read_fds, config.write_paths};
+    LandlockRules rules{program_paths(config.argv[0], config.private_directory), config.read_fds, config.write_paths};
     rules.write_paths.push_back("/dev/null");  // QEMU probes OFD locks on it
     rules.read_paths.insert(rules.read_paths.end(), config.read_paths.begin(), config.read_paths.end());
     auto made = make_landlock_ruleset(rules);

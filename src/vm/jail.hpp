@@ -58,8 +58,9 @@ struct JailConfig {
   std::optional<uid_t> uid;              // also the gid; needs root
   std::vector<gid_t> groups;             // supplementary groups beside it (kvm's)
   bool landlock = true;  // restrict the file system to what is named here and the program's own libraries and data
-  std::vector<std::string> read_paths;   // readable beside those
-  std::vector<int> read_fds;             // open files that may be opened again for reading (/proc/self/fd/N)
+  std::vector<std::string> read_paths;  // readable beside those
+  std::string private_directory;        // where the program's own libraries lie around it or around $HOME, they are not
+  std::vector<int> read_fds;            // open files that may be opened again for reading (/proc/self/fd/N)
   std::vector<std::string> write_paths;  // devices that are opened read-write (/dev/kvm)
 };
 

@@ -181,6 +181,7 @@ Result<JailConfig> Vm::State::make_jail(const VmConfig& config, const Sockets& s
                                         const std::optional<SharedFile>& preload) {
   JailConfig jail;
   jail.argv = qemu_args(machine_of(config));
+  jail.private_directory = config.disk_directory;
   jail.fds = {{sockets.qmp.second.get(), kQmpFd},
               {sockets.agent.second.get(), kAgentFd},
               {sockets.console.second.get(), kConsoleFd},
@@ -252,7 +253,7 @@ Result<void> Vm::State::check_read_only() const {
 void Vm::State::limit_cpu(const VmConfig& config) {
   CgroupPlaces places;
   if (const char* directory = ::getenv("ORKESTR_CGROUP"); directory != nullptr) places.configured = directory;
-  auto made = CpuShare::create(places, config.sandbox_id, config.cpu_limit);
+  auto made = CpuShare::create(places, config.sandbox_id, config.cpu_limit, round_memory_mb(config.memory_mb));
   if (!made) {
     no_share_reason = made.error().message();
     return;

@@ -36,7 +36,7 @@ struct Tree {
     return text ? *text : "(missing)";
   }
   std::string refusal() {
-    auto share = CpuShare::create(places, "sbx_a", 0.5);
+    auto share = CpuShare::create(places, "sbx_a", 0.5, 1024);
     REQUIRE_FALSE(share);
     CHECK(share.error().code() == ErrorCode::not_supported);
     return share.error().message();
@@ -50,14 +50,15 @@ bool says(const std::string& text, const std::string& part) { return text.find(p
 TEST_CASE("cpu share: a cgroup beside the caller's own, with quota and process") {
   Tree tree("cpuset cpu io memory\n", "12:cpu:/legacy\n0::/slice/own\n");
   {
-    auto share = CpuShare::create(tree.places, "sbx_a", 0.5);
+    auto share = CpuShare::create(tree.places, "sbx_a", 0.5, 1024);
     REQUIRE_MESSAGE(share, (share ? "" : share.error().message()));
     CHECK(share->path() == tree.dir.path + "/mount/slice/orkestr-sbx_a");
     CHECK(tree.content("mount/slice/orkestr-sbx_a/cpu.max") == "50000 100000");
+    CHECK(tree.content("mount/slice/orkestr-sbx_a/memory.max") == std::to_string((1024 + 256) * 1024 * 1024));
     REQUIRE(share->add(1234));
     CHECK(tree.content("mount/slice/orkestr-sbx_a/cgroup.procs") == "1234");
     // A real cgroup's files do not keep its directory from being removed.
-    REQUIRE(base::remove_tree(share->path() + "/cpu.max"));
+    for (const char* file : {"/cpu.max", "/memory.max"}) REQUIRE(base::remove_tree(share->path() + file));
     REQUIRE(base::remove_tree(share->path() + "/cgroup.procs"));
   }
   CHECK_FALSE(base::exists(tree.dir.path + "/mount/slice/orkestr-sbx_a"));
@@ -66,12 +67,13 @@ TEST_CASE("cpu share: a cgroup beside the caller's own, with quota and process")
 TEST_CASE("cpu share: the least and the many, in a directory of one's own choice") {
   Tree tree("cpu\n", "");
   tree.places.configured = tree.dir.path + "/mount/slice";
-  auto least = CpuShare::create(tree.places, "least", 0.001);
-  auto many = CpuShare::create(tree.places, "many", 12.25);
+  auto least = CpuShare::create(tree.places, "least", 0.001, 128);
+  auto many = CpuShare::create(tree.places, "many", 12.25, 128);
   REQUIRE(least);
   REQUIRE(many);
   CHECK(tree.content("mount/slice/orkestr-least/cpu.max") == "1000 100000");
   CHECK(tree.content("mount/slice/orkestr-many/cpu.max") == "1225000 100000");
+  CHECK(tree.content("mount/slice/orkestr-many/memory.max") == "(missing)");  // that controller is not handed down
 }
 
 TEST_CASE("cpu share: where none can be had, the reason") {

@@ -109,6 +109,7 @@ TEST_CASE("credentials, privileges, signals") {
   ::signal(SIGPIPE, SIG_DFL);
 
   CHECK(field(status, "NoNewPrivs") == "1");
+  CHECK(field(status, "Seccomp") == "2");
   CHECK(field(status, "SigIgn") == "0000000000000000");
   CHECK(field(status, "SigBlk") == "0000000000000000");
   CHECK(field(status, "Umask") == "0077");
@@ -191,6 +192,16 @@ TEST_CASE("it dies with its parent, although the uid change clears that wish") {
   CHECK((text.empty() || text == "ready\n"));
 }
 
+TEST_CASE("the syscall filter knows its own process") {
+  // (kill is a builtin of the shell: no child that it could be about.)
+  const auto text = report_of("kill -0 $$ && echo itself >&3; kill -0 $PPID 2>/dev/null || echo not its parent >&3");
+  CHECK(text == "itself\nnot its parent\n");
+  auto config = shell("kill -0 $PPID 2>/dev/null && echo its parent >&3; kill -0 -1 2>/dev/null && echo all >&3");
+  config.uid.reset();  // with nothing but the filter between them
+  config.landlock = false;
+  CHECK(report_of(config).empty());
+}
+
 TEST_CASE("destruction kills and reaps") {
   auto pipe = base::make_pipe();
   REQUIRE(pipe);
@@ -230,12 +241,62 @@ TEST_CASE("Landlock leaves what was named, where the kernel has it") {
     REQUIRE(step);
     if (!step->applied) {
       MESSAGE("no Landlock here: " << step->detail);
+      CHECK(step->detail.find("it can open every file that its user can") != std::string::npos);
       return;
     }
+    CHECK(step->detail.find("; it can still see whether a file exists") != std::string::npos);
   }
   CHECK(report_of(config) == "denied\nshared\ndenied\ndenied\n");
   config.landlock = false;
   CHECK(report_of(config) == "secretshared\nnew\nsecret\nshared\n");
+}
+
+TEST_CASE("of the place where the program is installed, its libraries and data can be read, and nothing else") {
+  TemporaryDirectory dir;
+  const auto put = [&](const std::string& name, mode_t mode = 0644) {
+    const std::string path = dir.path + "/" + name;
+    REQUIRE(base::make_directories(path.substr(0, path.rfind('/')), 0755));
+    REQUIRE(base::write_file_atomic(path, name == "bin/sh" ? *base::read_file("/bin/sh") : name, mode));
+  };
+  put("bin/sh", 0755);
+  for (const char* name : {"lib/a", "lib64/b", "libexec/c", "share/qemu/d", "share/e", "bin/f", "library/g", ".h"}) {
+    put(name);
+  }
+  const std::string script = fmt::format(
+      "cd {}; for f in lib/a lib64/b libexec/c share/qemu/d share/e bin/f library/g .h; do cat $f > /dev/null && "
+      "echo $f >&3; done 2>/dev/null",
+      dir.path);
+  auto config = shell(script);
+  config.argv[0] = dir.path + "/bin/sh";
+  if (auto probe = start_jailed(shell("true")); !probe || !probe->report.find("landlock")->applied) return;
+  CHECK(report_of(config) == "lib/a\nlib64/b\nlibexec/c\nshare/qemu/d\n");
+
+  config.private_directory = dir.path + "/lib/state/sandbox";
+  REQUIRE(base::make_directories(config.private_directory, 0755));
+  REQUIRE(base::make_directories(dir.path + "/libexec/home", 0755));
+  const ScopedVariable home("HOME", dir.path + "/libexec/home");
+  CHECK(report_of(config) == "lib64/b\nshare/qemu/d\n");
+}
+
+TEST_CASE("the kernel's OOM killer prefers it to its parent, and never less than somebody has set") {
+  const auto own = base::read_file("/proc/self/oom_score_adj", 64);
+  REQUIRE(own);
+  if (std::atoi(own->c_str()) < 800) CHECK(report_of("cat /proc/$$/oom_score_adj >&3; true") == "800\n");
+  CHECK(*base::read_file("/proc/self/oom_score_adj", 64) == *own);
+  auto pipe = base::make_pipe();
+  REQUIRE(pipe);
+  CHECK(in_child([&] {
+          base::UniqueFd higher(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+          if (!base::write_all(higher.get(), "900")) return 2;
+          auto config = shell("cat /proc/$$/oom_score_adj >&3; true");
+          config.fds = {{pipe->second.get(), 3}};
+          auto process = start_jailed(config);
+          if (!process) return 3;
+          while (!process->try_reap()) ::usleep(1000);
+          return 0;
+        }) == 0);
+  pipe->second.reset();
+  CHECK(read_to_end(pipe->first.get()) == "900\n");
 }
 
 TEST_CASE("what is applied is reported, and what is not says why") {
@@ -247,8 +308,9 @@ TEST_CASE("what is applied is reported, and what is not says why") {
   REQUIRE(report.find("no_new_privs"));
   CHECK(report.find("no_new_privs")->applied);
   CHECK(report.find("parent-death signal")->applied);
+  CHECK(report.find("syscall filter")->applied);
   CHECK(!report.find("landlock")->applied);
-  CHECK(report.find("landlock")->detail == "switched off");
+  CHECK(report.find("landlock")->detail == "switched off; it can open every file that its user can");
   CHECK(report.to_string().find("landlock: not applied: switched off") != std::string::npos);
   const auto* uid = report.find("own uid");
   REQUIRE(uid);
