@@ -35,7 +35,7 @@ export async function waitUntil(condition, seconds = 10) {
 }
 
 // Every other process that holds something under `home` open: supervisors and machines.
-function processesOfHome() {
+export function processesOfHome() {
   return readdirSync("/proc").filter((entry) => {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) return false;
     try {
@@ -52,12 +52,16 @@ function processesOfHome() {
   });
 }
 
+// What ended sandboxes left but their records.
+export function leftFiles() {
+  const entries = readdirSync(path.join(home, "state", "sandboxes"), { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => !entry.isDirectory() && !["record.json", "events.jsonl"].includes(entry.name)).map((entry) => entry.name);
+}
+
 after(async () => {
   for (const sandbox of await Sandbox.list()) await sandbox.terminate();
   assert.ok(await waitUntil(() => processesOfHome().length === 0), `processes of ended sandboxes: ${processesOfHome()}`);
-  const state = path.join(home, "state", "sandboxes");
-  const left = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
-  assert.deepEqual(left.filter((name) => !["record.json", "events.jsonl"].includes(name)), [], "files of ended sandboxes");
+  assert.deepEqual(leftFiles(), [], "files of ended sandboxes");
   rmSync(home, { recursive: true });
 });
 
