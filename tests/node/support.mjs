@@ -24,6 +24,9 @@ export const home = mkdtempSync(path.join(tmpdir(), "orkestr-node-"));
 symlinkSync(cache, path.join(home, "cache"));
 process.env.ORKESTR_HOME = home;
 process.env.ORKESTR_BACKEND = "local";
+// What makes node begin with a sanitizer's runtime is for node only, not for supervisors and machines.
+const preload = process.env.LD_PRELOAD;
+delete process.env.LD_PRELOAD;
 export const orkestr = await import("orkestr");
 const { Sandbox } = orkestr;
 
@@ -72,7 +75,7 @@ export const shareSandbox = () => Sandbox.create({ template: TEMPLATE, timeoutSe
 export function runScript(code, { args = [], env = {}, seconds = 120 } = {}) {
   const execArgv = process.execArgv.filter((one, i, all) => one === "--import" || all[i - 1] === "--import" || one.startsWith("--import="));
   const child = spawn(process.execPath, [...execArgv, "--expose-gc", "--input-type=module", "-e", code, "--", ...args], {
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, LD_PRELOAD: preload, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = { stdout: "", stderr: "" };
