@@ -10,6 +10,7 @@
 #include "base/sha256.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "binding_rows.hpp"
 
 namespace orkestr::bench {
 
@@ -17,7 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kPayloadBytes = 256U << 20U;
-constexpr int kExecsOfASample = 15;
 
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -62,24 +62,6 @@ Result<double> exec_in_c(orkestr_sandbox* sandbox) {
   orkestr_value_free(value);
   const double took = ms_since(start);
   return exit_code == 0 ? Result<double>(took) : wrong("true failed");
-}
-
-Result<double> exec_in_cpp(const Sandbox& sandbox) {
-  const auto start = Clock::now();
-  ORKESTR_TRY(const auto result, sandbox.exec("true"));
-  const double took = ms_since(start);
-  return result.exit_code == 0 ? Result<double>(took) : wrong("true failed");
-}
-
-Result<double> exec_ratio(const Sandbox& sandbox, orkestr_sandbox* in_c) {
-  std::vector<double> c, cpp;
-  for (int i = 0; i < kExecsOfASample; ++i) {
-    ORKESTR_TRY(const double one, exec_in_c(in_c));
-    ORKESTR_TRY(const double other, exec_in_cpp(sandbox));
-    c.push_back(one);
-    cpp.push_back(other);
-  }
-  return median(c) / median(cpp);
 }
 
 Result<double> upload(orkestr_sandbox* sandbox, const std::string& payload) {
@@ -130,7 +112,7 @@ Result<void> measure_capi(const Plan& plan, const Sandbox& sandbox, Report& repo
 
   Row exec{"capi_exec", "x C++", Better::lower, {}, 1.05, 1.02};
   for (int i = 0; plan.wants("capi_exec") && i < plan.latency_runs; ++i) {
-    ORKESTR_TRY(const double ratio, exec_ratio(sandbox, in_c));
+    ORKESTR_TRY(const double ratio, exec_ratio(sandbox, [&] { return exec_in_c(in_c); }));
     exec.samples.push_back(ratio);
   }
   if (!exec.samples.empty()) report.rows.push_back(std::move(exec));

@@ -32,7 +32,7 @@ std::string verdict(const Row& row) {
   return reaches(*row.bar) ? "bar" : "MISSED";
 }
 
-std::string number(std::optional<double> value) { return value ? fmt::format("{:.1f}", *value) : ""; }
+std::string number(std::optional<double> value) { return value ? fmt::format("{:.5g}", *value) : ""; }
 
 }  // namespace
 

@@ -17,6 +17,7 @@
 #include "base/sha256.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "binding_rows.hpp"
 #include "capi_rows.hpp"
 #include "image/store.hpp"
 #include "life_rows.hpp"
@@ -89,7 +90,8 @@ class Bench {
     report_.floor_ms = median(report_.rows.front().samples);
     ORKESTR_CHECK(idle_memory());
     if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout", "capi_exec",
-                   "capi_upload", "capi_download", "capi_stdout"})) {
+                   "capi_upload", "capi_download", "capi_stdout"}) ||
+        wants_bindings(plan_)) {
       CreateOptions options;
       options.template_name = plan_.template_name;
       options.timeout = std::chrono::seconds(3600);
@@ -97,6 +99,7 @@ class Bench {
       report_.accelerator = sandbox.info().accelerator;
       auto outcome = in_sandbox(sandbox);
       if (outcome) outcome = measure_capi(plan_, sandbox, report_);
+      if (outcome) outcome = measure_bindings(plan_, sandbox, report_);
       ORKESTR_CHECK(sandbox.terminate());
       ORKESTR_CHECK(outcome);
     }

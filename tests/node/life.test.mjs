@@ -1,12 +1,26 @@
 // The life of a sandbox, and what belongs to no sandbox.
 import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, realpathSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
+import path from "node:path";
 import { test } from "node:test";
 import { inspect } from "node:util";
-import { collect, failure, orkestr, runScript, shareSandbox, TEMPLATE, waitUntil } from "./support.mjs";
+import { collect, failure, home, orkestr, runScript, shareSandbox, TEMPLATE, waitUntil } from "./support.mjs";
 
 const { NotSupported, OrkestrClient, Sandbox, SandboxNotFound, SandboxNotReady, Snapshot, Template, pool } = orkestr;
+const core = createRequire(import.meta.url)(process.env.ORKESTR_NODE_ADDON);
 const shared = { sandbox: await shareSandbox() };
+
+// Calls `body` while the native module has another function of this name.
+async function replaced(name, other, body) {
+  const before = core[name];
+  core[name] = (...given) => other(before, ...given);
+  try {
+    await body();
+  } finally {
+    core[name] = before;
+  }
+}
 
 test("attributes", () => {
   const { sandbox } = shared;
@@ -55,6 +69,23 @@ test("create, get, list, terminate; metadata of any name", async () => {
   }, SandboxNotReady);
   await failure(Sandbox.get("sbx_01ARZ3NDEKTSV4RRFFQ69G5FAV"), SandboxNotFound);
   assert.equal((await Sandbox.get(sandbox.id)).status, "terminated");
+});
+
+test("first calls at the same time open a listed sandbox once; after a failure the next one tries again", async () => {
+  const [listed] = await Sandbox.list({ metadata: { suite: "node" } });
+  let opened = 0;
+  const get = (real, ...given) => {
+    if (++opened === 1) throw new Error("not this time");
+    return real(...given);
+  };
+  await replaced("get", get, async () => {
+    const first = await Promise.allSettled([listed.refresh(), listed.exec("true"), listed.files.exists("/")]);
+    assert.deepEqual(first.map((one) => one.reason?.message), ["not this time", "not this time", "not this time"]);
+    const results = await Promise.all([listed.exec("echo a"), listed.run(["echo", "b"]), collect(listed.execStream("echo c"))]);
+    assert.equal(results.map((one) => one.stdout).join(""), "a\nb\nc\n");
+    await listed.refresh();
+  });
+  assert.equal(opened, 2);
 });
 
 test("withTemp and asyncDispose end it, also when the body throws", async () => {
@@ -146,6 +177,30 @@ test("templates", async () => {
   await failure(Template.build({ recipe: "{" }), orkestr.InvalidArgument);
   assert.equal((await Template.prepare(TEMPLATE, { size: "small" })).name, TEMPLATE);
   await failure(Sandbox.create("python-9"), orkestr.TemplateNotFound);
+});
+
+test("progress comes before the promise is settled", async () => {
+  // With all of the cache but its snapshots, so that there is one to be made.
+  const [cache, fresh] = [realpathSync(path.join(home, "cache")), path.join(home, "fresh")];
+  mkdirSync(path.join(fresh, "cache"), { recursive: true, mode: 0o700 });
+  for (const name of readdirSync(cache)) if (name !== "snapshots") symlinkSync(path.join(cache, name), path.join(fresh, "cache", name));
+  const { stdout, stderr } = await runScript(
+    `import { Template } from "orkestr";
+     const seen = [];
+     const onProgress = ({ template, step, line }) => seen.push([template, step, line]);
+     await Template.prepare(process.argv[1], { memoryMb: 277, onProgress });
+     const before = seen.length;
+     await new Promise((done) => setTimeout(done, 200));
+     console.log(JSON.stringify({ before, seen }));`, { args: [TEMPLATE], env: { ORKESTR_HOME: fresh } });
+  const { before, seen } = JSON.parse(stdout || assert.fail(stderr));
+  assert.ok(before > 1 && before === seen.length, inspect({ before, seen }));
+  assert.deepEqual([...new Set(seen.map(([template, step]) => `${template} ${step}`))], [`${TEMPLATE} snapshot`]);
+
+  const broken = new Error("no more");
+  const late = (_, name, machine, report) => [Promise.resolve().then(() => report({})).then(() => ({ name, createdAt: null })), 0];
+  await replaced("prepareTemplate", late, async () => {
+    assert.equal(await failure(Template.prepare(TEMPLATE, { onProgress() { throw broken; } }), Error), broken);
+  });
 });
 
 test("the pool", async () => {

@@ -2,7 +2,7 @@
 // package.json says is there; its types.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -70,15 +70,42 @@ test("package.json: every export resolves, types come first, versions agree", ()
   assert.ok(!readFileSync(path.join(source, "package-lock.json"), "utf8").includes('"resolved"'));
 });
 
-const LIFE = `Sandbox.withTemp({ template: "${TEMPLATE}" }, async (sandbox) => console.log((await sandbox.exec("echo from the tarball")).stdout.trim()))`;
+const LIFE = `Sandbox.withTemp({ template: "${TEMPLATE}" }, async (sandbox) => console.log((await sandbox.exec("echo from the package")).stdout.trim()))`;
 test("it works in the empty project: import, require, the command line", async () => {
   const quiet = { cwd: project, env: clean };
   const module = await run("node", ["--input-type=module", "-e", `import { Sandbox } from "orkestr"; await ${LIFE};`], quiet);
-  assert.deepEqual(module, { stdout: "from the tarball\n", stderr: "" });
+  assert.deepEqual(module, { stdout: "from the package\n", stderr: "" });
   const common = await run("node", ["-e", `const { Sandbox } = require("orkestr"); ${LIFE};`], quiet);
-  assert.deepEqual(common, { stdout: "from the tarball\n", stderr: "" });
+  assert.deepEqual(common, { stdout: "from the package\n", stderr: "" });
   const { stdout } = await run("npx", ["--offline", "orkestr", "--version"], quiet);
   assert.ok(stdout.includes(orkestr.version), stdout);
+});
+
+// (A build in the checkout comes before what npm has made there, so the module is named.)
+test("npm install of the checkout's folder compiles the module and links the folder", async () => {
+  const outside = path.join(place, "outside");
+  mkdirSync(outside);
+  const prebuilt = path.join(source, "prebuilt");
+  rmSync(prebuilt, { recursive: true });
+  await run("npm", ["install", "--offline", "--no-audit", "--no-fund", source], { cwd: outside, maxBuffer: 1e8 });
+  assert.equal(realpathSync(path.join(outside, "node_modules/orkestr")), realpathSync(source));
+  const env = { ...clean, ORKESTR_NODE_ADDON: path.join(prebuilt, "orkestr.node") };
+  const { stdout } = await run("node", ["-e", `const { Sandbox } = require("orkestr"); ${LIFE};`], { cwd: outside, env });
+  assert.equal(stdout, "from the package\n");
+});
+
+test("a package of another version than its native module says so", async () => {
+  const mixed = path.join(place, "mixed");
+  cpSync(installed, path.join(mixed, "node_modules/orkestr"), { recursive: true });
+  const manifest = path.join(mixed, "node_modules/orkestr/package.json");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replace(`"${orkestr.version}"`, '"9.9.9"'));
+  const found = new RegExp(`orkestr 9\\.9\\.9 found a native module of version ${orkestr.version.replaceAll(".", "\\.")} .*install the package again`);
+  await assert.rejects(run("node", ["-e", 'require("orkestr")'], { cwd: mixed, env: clean }), found);
+  // It is the module's own version, whatever library it finds.
+  const library = path.join(place, "other.so");
+  const code = 'const char *other(void) __asm__("_ZN7orkestr7versionEv"); const char *other(void) { return "9.9.9"; }';
+  await run("sh", ["-c", `echo '${code}' | cc -shared -fPIC -x c -o ${library} -`]);
+  await run("node", ["-e", 'require("orkestr")'], { cwd: project, env: { ...clean, LD_PRELOAD: library } });
 });
 
 test("a missing native module says what to do", async () => {

@@ -72,7 +72,8 @@ test("calls with the same key share a client", async () => {
      console.log(threads() - before);`,
     { env },
   );
-  assert.deepEqual([exitCode, stdout], [0, "0\n"], stderr);
+  // (Node and the resolver have threads that come and go; clients of their own would be 30.)
+  assert.ok(exitCode === 0 && Number(stdout) < 10, `${stdout} threads more ${stderr}`);
 });
 
 test("errors of a service", async () => {

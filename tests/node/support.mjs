@@ -24,6 +24,9 @@ export const home = mkdtempSync(path.join(tmpdir(), "orkestr-node-"));
 symlinkSync(cache, path.join(home, "cache"));
 process.env.ORKESTR_HOME = home;
 process.env.ORKESTR_BACKEND = "local";
+// What makes node begin with a sanitizer's runtime is for node only, not for supervisors and machines.
+const preload = process.env.LD_PRELOAD;
+delete process.env.LD_PRELOAD;
 export const orkestr = await import("orkestr");
 const { Sandbox } = orkestr;
 
@@ -35,7 +38,7 @@ export async function waitUntil(condition, seconds = 10) {
 }
 
 // Every other process that holds something under `home` open: supervisors and machines.
-function processesOfHome() {
+export function processesOfHome() {
   return readdirSync("/proc").filter((entry) => {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) return false;
     try {
@@ -52,12 +55,16 @@ function processesOfHome() {
   });
 }
 
+// What ended sandboxes left but their records.
+export function leftFiles() {
+  const entries = readdirSync(path.join(home, "state", "sandboxes"), { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => !entry.isDirectory() && !["record.json", "events.jsonl"].includes(entry.name)).map((entry) => entry.name);
+}
+
 after(async () => {
   for (const sandbox of await Sandbox.list()) await sandbox.terminate();
   assert.ok(await waitUntil(() => processesOfHome().length === 0), `processes of ended sandboxes: ${processesOfHome()}`);
-  const state = path.join(home, "state", "sandboxes");
-  const left = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
-  assert.deepEqual(left.filter((name) => !["record.json", "events.jsonl"].includes(name)), [], "files of ended sandboxes");
+  assert.deepEqual(leftFiles(), [], "files of ended sandboxes");
   rmSync(home, { recursive: true });
 });
 
@@ -68,7 +75,7 @@ export const shareSandbox = () => Sandbox.create({ template: TEMPLATE, timeoutSe
 export function runScript(code, { args = [], env = {}, seconds = 120 } = {}) {
   const execArgv = process.execArgv.filter((one, i, all) => one === "--import" || all[i - 1] === "--import" || one.startsWith("--import="));
   const child = spawn(process.execPath, [...execArgv, "--expose-gc", "--input-type=module", "-e", code, "--", ...args], {
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env },
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, LD_PRELOAD: preload, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = { stdout: "", stderr: "" };

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from conftest import TEMPLATE, guest_processes, processes_of, wait_until
+from conftest import LEFT_BY_AN_ENDED_SANDBOX, TEMPLATE, guest_processes, processes_of, wait_until
 
 from orkestr import Sandbox, SandboxNotFound, SandboxNotReady, TemplateNotFound
 
@@ -238,3 +239,31 @@ def test_many_calls_leave_nothing_behind(sandbox):
         with sandbox.exec_stream("true") as output:
             next(output)
     assert descriptors() <= before + 2
+
+
+# The shortest life of a sandbox is 10 s, so a thousand take minutes: `./dev soak` drops 1,000, `./dev test` 20.
+DROPPED = 1000 if int(os.environ.get("ORKESTR_TEST_SCALE", "1")) >= 10 else 20
+
+
+def test_sandboxes_dropped_without_closing_leave_nothing_past_their_timeout(home):
+    def drop(number: int) -> str:
+        dropped = Sandbox.create(TEMPLATE, timeout_seconds=10)
+        if number % 3 == 1:
+            next(dropped.exec_stream("echo x; sleep 1000"))
+        elif number % 3 == 2:
+            dropped.exec("sleep 1000", background=True)
+        return dropped.id
+
+    def left() -> set[str]:
+        files = (home / "state" / "sandboxes").rglob("*")
+        return {str(path) for path in files if not path.is_dir() and path.name not in LEFT_BY_AN_ENDED_SANDBOX}
+
+    files_before, processes_before = left(), set(processes_of(home))
+    wave = min(40, Sandbox.limits().max_concurrent - 1)
+    for done in range(0, DROPPED, wave):
+        with ThreadPoolExecutor(8) as threads:
+            ids = list(threads.map(drop, range(min(wave, DROPPED - done))))
+        wait_until(lambda: set(processes_of(home)) <= processes_before, 30)
+        assert set(processes_of(home)) <= processes_before, "processes of dropped sandboxes"
+        assert left() <= files_before, "files of dropped sandboxes"
+        assert Sandbox.get(ids[0]).end_reason == "timeout"

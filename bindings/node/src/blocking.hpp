@@ -8,7 +8,8 @@
 
 namespace orkestr::node {
 
-// Around the start of a thread: signals are for the threads of Node.
+// Around the start of a thread: signals are for the threads of Node. (The library has the same inside. A binding uses
+// the public interface only, and ten lines are less than a place for them there that stays for ever.)
 class BlockedSignals {
  public:
   BlockedSignals() {
