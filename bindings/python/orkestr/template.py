@@ -277,6 +277,7 @@ class Template:
     def remove(name: str, *, client: OrkestrClient | None = None) -> None:
         """Removes its builds, and kernels that only they used. Sandboxes that run from it live on.
 
-        Raises: :class:`TemplateNotFound`, also when it is not built, so that nothing is removed; :class:`NotPermitted` when it is another user's.
+        Raises: :class:`TemplateNotFound`, also when it is not built, so that nothing is removed; :class:`NotPermitted`
+        when it is another user's.
         """
         _core.templates.remove(check.text("name", name), choose(client, None))
