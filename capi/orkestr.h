@@ -485,9 +485,10 @@ typedef struct orkestr_template_options {
   { sizeof(orkestr_template_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Builds the template unless it is there; prepare() also makes everything ready that a first create() would have to do.
- * Minutes; needs root. `name` may be NULL with a recipe of your own. (name text, description text, built flag, current
- * flag, build_id text, directory text, created_at time, bytes integer, digest text, image_sha256 text, recipe_sha256
- * text, kernel text, parts list of (source text, name text, version text, origin text, sha256 text, bytes integer)) */
+ * Takes minutes; an ordinary user needs uidmap for it. `name` may be NULL with a recipe of your own. (name text,
+ * description text, built flag, current flag, build_id text, directory text, created_at time, bytes integer, digest
+ * text, image_sha256 text, recipe_sha256 text, kernel text, parts list of (source text, name text, version text, origin
+ * text, sha256 text, bytes integer)) */
 ORKESTR_API orkestr_operation* orkestr_template_build(orkestr_client* client, const char* name,
                                                       const orkestr_template_options* options);
 ORKESTR_API orkestr_operation* orkestr_template_prepare(orkestr_client* client, const char* name,

@@ -84,9 +84,9 @@ export interface CreateOptions extends ClientChoice {
   /** Attempts, and seconds in all, while the host or the fleet is full: 5, 60. */
   maxRetries?: number | null;
   retryMaxSeconds?: number | null;
-  /** Build the template first when that was never done, which takes minutes and needs root; true. */
+  /** Build the template first when that was never done, which takes minutes (see {@link Template} for what it needs); true. */
   autoBuild?: boolean | null;
-  /** Of that build. Nothing shows a bar where stderr is a terminal. What it throws ends the build. */
+  /** Of that build. Nothing shows a bar where stderr is a terminal, else writes one line there. What it throws ends the build. */
   onProgress?: ((progress: TemplateProgress) => void) | null;
 }
 
@@ -109,7 +109,7 @@ export interface ExecOptions extends SignalOptions {
   cwd?: string | null;
   /** Over the sandbox's own environment. */
   env?: TextMap | null;
-  /** 60; 0.001 to 86400; then the whole process tree ends. */
+  /** 60; 0.001 to 86400; then the whole process tree ends. Not of background commands, which have none, as on a service. */
   timeoutSeconds?: number | null;
 }
 export interface TerminalOptions {
@@ -384,7 +384,14 @@ export class Sandbox implements AsyncDisposable {
   /** Starts a sandbox; settled when it runs. @throws {TemplateNotFound} {@link VmError}, {@link FleetFull}, … */
   static create(options: CreateOptions): Promise<Sandbox>;
   static create(template: string, options?: CreateOptions | null): Promise<Sandbox>;
-  /** A sandbox for the time of one function; terminated also when that throws. Gives what the function gives. */
+  /**
+   * A sandbox for the time of one function; terminated also when that throws. Gives what the function gives. A signal ends Node without
+   * a word: after Ctrl-C the sandbox lives on until its timeout, unless you pass the signal on:
+   *
+   *     const stop = new AbortController();
+   *     process.once("SIGINT", () => stop.abort());
+   *     await Sandbox.withTemp({ template, signal: stop.signal }, (sandbox) => sandbox.exec(line, { signal: stop.signal }));
+   */
   static withTemp<T>(options: CreateOptions | string, fn: (sandbox: Sandbox) => T | PromiseLike<T>): Promise<T>;
   /** @throws {SandboxNotFound} Ended ones are found for 24 hours. */
   static get(sandboxId: string, options?: ClientChoice | null): Promise<Sandbox>;
@@ -395,7 +402,10 @@ export class Sandbox implements AsyncDisposable {
   /** What the account, or this machine, allows. */
   static limits(options?: ClientChoice | null): Promise<SandboxLimits>;
 
-  /** "sbx_" and a ULID. The attributes are as of create, get, list, or the last call that learned of a change. */
+  /**
+   * "sbx_" and a ULID. The attributes are as of create, get, list, or the last `refresh`, `setTimeout`, `pause` or `terminate`. That an
+   * operation resumed the sandbox (`autoResume`), or found that it has ended, shows after `refresh`.
+   */
   readonly id: string;
   readonly status: Status;
   readonly template: string;
@@ -426,9 +436,13 @@ export class Sandbox implements AsyncDisposable {
   readonly jail: string | null;
   readonly files: Files;
 
-  /** Runs a shell command line and waits for its end. @throws {ExecTimeout} {@link ExecKilled}, both with the output so far. */
+  /**
+   * Runs a shell command line and waits for its end. Of more than 64 MiB on a stream the first and the last half of so much are kept,
+   * and `truncated` says so: `run` takes another limit, `execStream` gives all.
+   * @throws {ExecTimeout} {@link ExecKilled}, both with the output so far.
+   */
   exec(command: string, options?: (ExecOptions & { background?: false | null }) | null): Promise<ExecResult>;
-  /** Starts it and lets it run on by itself, without a timeout. */
+  /** Starts it and lets it run on by itself: `timeoutSeconds` does not apply, {@link BackgroundCommand.kill} ends it. */
   exec(command: string, options: ExecOptions & { background: true }): Promise<BackgroundCommand>;
   exec(command: string, options?: (ExecOptions & { background?: boolean | null }) | null): Promise<ExecResult | BackgroundCommand>;
   /** With full control; an array of arguments is run without a shell. */
@@ -525,7 +539,7 @@ export interface TemplateOptions extends SignalOptions {
 export interface BuildOptions extends TemplateOptions {
   /** Build although it is there. */
   force?: boolean | null;
-  /** A recipe of your own: its JSON text, or the URL of the file. */
+  /** A recipe of your own (docs/TEMPLATES.md): its JSON text, or the URL of the file. */
   recipe?: string | URL | null;
   onProgress?: ((progress: TemplateProgress) => void) | null;
 }
@@ -536,7 +550,10 @@ export interface PrepareOptions extends TemplateOptions {
   diskMb?: number | null;
   onProgress?: ((progress: TemplateProgress) => void) | null;
 }
-/** The images that sandboxes start from. Building needs root and the network; using one needs neither. */
+/**
+ * The images that sandboxes start from. Building needs the network and the ordinary clients (mmdebstrap, mvn, npm, pip): root builds for
+ * every user, another user into a cache of its own, which needs uidmap and subordinate ids. Using one needs none of these.
+ */
 export class Template {
   static build(name: string, options?: BuildOptions | null): Promise<TemplateInfo>;
   static build(options: BuildOptions): Promise<TemplateInfo>;
@@ -544,6 +561,7 @@ export class Template {
   static prepare(name: string, options?: PrepareOptions | null): Promise<TemplateInfo>;
   static list(options?: TemplateOptions | null): Promise<TemplateInfo[]>;
   static inspect(name: string, options?: TemplateOptions | null): Promise<TemplateInfo>;
+  /** Its builds; sandboxes that run live on. @throws {TemplateNotFound} also when it is not built, so that nothing is removed. */
   static remove(name: string, options?: TemplateOptions | null): Promise<void>;
 }
 

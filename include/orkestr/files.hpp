@@ -1,6 +1,7 @@
 // The files of a sandbox. Paths are absolute; "..", NUL and more than 4096 bytes are refused before anything is sent.
 // Writing, deleting, making and moving is possible under /workspace, /tmp and /persist; elsewhere it is not_permitted.
-// Reading is possible everywhere.
+// Reading is possible everywhere. /persist is where a service mounts a volume; without one, and always locally, it is a
+// folder of the same throwaway disk as the others and ends with the sandbox.
 #pragma once
 
 #include <cstdint>

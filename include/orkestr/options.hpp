@@ -94,7 +94,7 @@ struct ListOptions {
 struct ExecOptions {
   std::string cwd = "/workspace";            // absolute
   std::map<std::string, std::string> env{};  // over the sandbox's own; limits as for CreateOptions
-  // 1 ms to 24 h; then the whole process tree ends and ExecTimeout is the error.
+  // 1 ms to 24 h; then the whole process tree ends and ExecTimeout is the error. Not of background commands.
   std::chrono::milliseconds timeout{60'000};
   std::string user{};                       // name or number in the guest; empty: root
   std::optional<std::string> stdin_data{};  // bytes for standard input; nothing: /dev/null

@@ -18,9 +18,11 @@ struct ExecResult {
   std::string stderr_data;
   int exit_code = 0;                      // 128 + n where a shell reports that its command died by signal n
   std::chrono::microseconds duration{0};  // in the guest, from before the start to the end of the leader
-  std::uint64_t stdout_bytes = 0;         // true totals; larger than the strings when truncated
-  std::uint64_t stderr_bytes = 0;
-  bool truncated = false;                  // the middle of a stream was left out, see ExecOptions::max_output_bytes
+  std::uint64_t stdout_total_bytes = 0;   // how much there was; more than is here when truncated
+  std::uint64_t stderr_total_bytes = 0;
+  // The middle of a stream was left out: of each at most ExecOptions::max_output_bytes are kept (64 MiB unless you
+  // say), the first and the last half.
+  bool truncated = false;
   std::chrono::microseconds user_time{0};  // CPU of the command and its children
   std::chrono::microseconds system_time{0};
   std::uint64_t max_rss_kb = 0;

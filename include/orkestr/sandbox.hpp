@@ -85,7 +85,8 @@ class ORKESTR_API Sandbox {
   static Operation<Limits> limits_async(std::optional<Client> client = {});
 
   std::string id() const;
-  // As of create, get or the last refresh or terminate.
+  // As of create, get or the last refresh, pause, set_timeout or terminate. That an operation resumed the sandbox, or
+  // found that it has ended, shows after refresh().
   SandboxInfo info() const;
   Result<void> refresh() const;
   Operation<void> refresh_async() const;
@@ -102,7 +103,7 @@ class ORKESTR_API Sandbox {
   Result<ExecStream> run_stream(std::vector<std::string> argv, ExecOptions options = {}) const;
 
   // Starts a shell command line that outlives this call, its caller and pause; of the options `cwd`, `env` and `user`
-  // count. It has no timeout of its own. Errors: not_ready.
+  // count. It has no timeout: ExecOptions::timeout does not apply, here as on a service. Errors: not_ready.
   Result<BackgroundCommand> start(std::string_view command, ExecOptions options = {}) const;
   Operation<BackgroundCommand> start_async(std::string_view command, ExecOptions options = {}) const;
   // Every background command of this sandbox, oldest first, ended ones included.

@@ -54,8 +54,9 @@ struct TemplateInfo {
 };
 
 struct TemplateBuildOptions {
-  bool force = false;    // build although it is there and current
-  std::string recipe{};  // the text of a recipe of your own (JSON, see docs); its name must not be a built-in one
+  bool force = false;  // build although it is there and current
+  // The text of a recipe of your own: JSON, described in docs/TEMPLATES.md. Its name must not be a built-in one.
+  std::string recipe{};
   // prepare() only: the machine whose snapshot is made ready; limits and meaning as in CreateOptions.
   Size size = Size::small;
   std::optional<double> cpu{};
@@ -83,7 +84,7 @@ class ORKESTR_API Template {
   // template_not_found, template_build_failed when it is damaged.
   static Result<TemplateInfo> inspect(std::string_view name, std::optional<Client> client = {});
   // Removes its builds, and kernels that only they used. Sandboxes that run from it live on. Errors:
-  // template_not_found, also when it is not built; not_permitted when it is another user's.
+  // template_not_found, also when it is not built, so that nothing is removed; not_permitted when it is another user's.
   static Result<void> remove(std::string_view name, std::optional<Client> client = {});
 
   static Operation<TemplateInfo> build_async(std::string_view name, TemplateBuildOptions options = {},

@@ -93,8 +93,8 @@ struct CommandSink {
     ExecResult result;
     result.truncated = out.truncated() || err.truncated();
     // The guest counts what it sent; a transfer cut short by a cancel leaves us with less.
-    result.stdout_bytes = std::max(end.stdout_bytes, out.total());
-    result.stderr_bytes = std::max(end.stderr_bytes, err.total());
+    result.stdout_total_bytes = std::max(end.stdout_bytes, out.total());
+    result.stderr_total_bytes = std::max(end.stderr_bytes, err.total());
     result.stdout_data = out.take();
     result.stderr_data = err.take();
     if (auto error = error_of(end, options.timeout, std::move(result.stdout_data), std::move(result.stderr_data)))

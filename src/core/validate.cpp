@@ -325,7 +325,8 @@ Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOp
 
 Result<std::string> check_path(std::string_view argument, std::string_view path) {
   if (path.empty() || path[0] != '/') {
-    return invalid("{} is {}; allowed is an absolute path, for instance '/workspace/main.py'", argument, shown(path));
+    return invalid("{} is {}; allowed is an absolute path, for instance '/workspace{}'", argument, shown(path),
+                   argument == "cwd" ? "" : "/main.py");
   }
   if (path.size() > kMaxPathBytes) {
     return invalid("{} has {} bytes; allowed are at most {}", argument, path.size(), kMaxPathBytes);

@@ -24,7 +24,9 @@ Error invalid(std::string_view where, std::string_view what) {
 
 Result<void> only_members(const JsonValue& object, std::string_view where,
                           std::initializer_list<std::string_view> allowed) {
-  if (object.kind() != JsonValue::Kind::object) return invalid(where, "must be an object");
+  if (object.kind() != JsonValue::Kind::object) {
+    return invalid(where, fmt::format("must be an object; its members are {}", fmt::join(allowed, ", ")));
+  }
   for (const auto& [name, value] : object.members()) {
     if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) {
       return invalid(where, fmt::format("unknown member '{}'; known are {}", name, fmt::join(allowed, ", ")));
@@ -91,7 +93,7 @@ Result<std::string> digest(const JsonValue& object, std::string_view where) {
 Result<std::vector<UnpackRule>> parse_unpack(const JsonValue& json, std::string_view where) {
   std::vector<UnpackRule> rules;
   for (const auto& item : json["unpack"].items()) {
-    ORKESTR_CHECK(only_members(item, where, {"from", "to"}));
+    ORKESTR_CHECK(only_members(item, fmt::format("{}: unpack[{}]", where, rules.size()), {"from", "to"}));
     UnpackRule rule{item.string_or("from", ""), item.string_or("to", "")};
     if (!is_clean_path(rule.from) || rule.from.front() == '/') return invalid(where, "'from' must be a relative path");
     if (!is_clean_path(rule.to) || rule.to.front() != '/') return invalid(where, "'to' must be an absolute path");
@@ -122,11 +124,12 @@ Result<PipPart> parse_pip(const JsonValue& json, std::string_view where) {
   PipPart part;
   ORKESTR_TRY(part.python, word(json, where, "python"));
   for (const auto& item : json["packages"].items()) {
-    ORKESTR_CHECK(only_members(item, where, {"name", "version", "sha256"}));
+    const std::string here = fmt::format("{}: packages[{}]", where, part.packages.size());
+    ORKESTR_CHECK(only_members(item, here, {"name", "version", "sha256"}));
     PipPackage package;
-    ORKESTR_TRY(package.name, word(item, where, "name"));
-    ORKESTR_TRY(package.version, word(item, where, "version"));
-    ORKESTR_TRY(package.sha256, digest(item, where));
+    ORKESTR_TRY(package.name, word(item, here, "name"));
+    ORKESTR_TRY(package.version, word(item, here, "version"));
+    ORKESTR_TRY(package.sha256, digest(item, here));
     part.packages.push_back(std::move(package));
   }
   if (part.packages.empty()) return invalid(where, "'packages' must be a list of {name, version, sha256}");

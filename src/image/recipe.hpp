@@ -1,27 +1,5 @@
-// Recipes: what a template is made from, as data. The built-in ones are the JSON files in src/image/recipes/, compiled
-// in.
-//
-// {
-//   "name": "python-3.12", "description": "…",
-//   "base": "python-3.12-bare",                  optional: everything of that built-in recipe is done first
-//   "parts": [                                   the first one is the root file system, unless there is a base
-//     {"source": "debian", "suite": "bookworm", "packages": ["bash", …]}
-//     {"source": "maven", "artifact": "group:name:version", "classifier": "…", "sha256": "…", "unpack": […]}
-//     {"source": "npm", "package": "npm", "version": "10.9.9", "sha256": "…", "unpack": […]}
-//     {"source": "pip", "python": "3.12", "packages": [{"name": "numpy", "version": "2.5.5", "sha256": "…"}, …]}
-//     {"source": "container", "image": "…", "instead": "debian-12"}      cannot be fetched yet, and says so
-//   ],
-//   "steps": [{"name": "what it does", "run": ["shell line", …]}, …]
-// }
-//
-// "unpack" is a list of {"from": "folder/in/the/archive", "to": "/usr/local/lib"}. Versions are exact, so that a build
-// can be repeated; "sha256" (64 hex digits, of the file that the registry serves) is optional and checked when given.
-// A pip part installs these wheels and nothing else, with the python3 of the new root: its list is complete, including
-// what the packages need.
-//
-// Steps run in the new root by bash with -e, -u and pipefail, as root, with /proc and without a network, in order; one
-// that fails fails the build. A check is a step that changes nothing. An unknown member is an error: a misspelt one
-// must not be ignored.
+// Recipes: what a template is made from, as data. docs/TEMPLATES.md is the format; the built-in ones are the JSON files
+// in src/image/recipes/, compiled in.
 #pragma once
 
 #include <string>

@@ -115,16 +115,22 @@ Result<std::optional<Manifest>> read_current(const std::string& cache_dir, std::
   return std::optional<Manifest>(std::move(manifest));
 }
 
-Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string_view name) {
+// Nothing for a name that there is a recipe for.
+std::optional<Error> unknown(const std::vector<std::string>& cache_dirs, std::string_view name) {
   std::vector<std::string> known;
   if (auto all = list_templates(cache_dirs)) {
     for (const auto& info : *all) known.push_back(info.name);
   }
-  if (std::find(known.begin(), known.end(), name) == known.end()) return unknown_template(name, known);
+  if (std::find(known.begin(), known.end(), name) != known.end()) return std::nullopt;
+  return unknown_template(name, known);
+}
+
+Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string_view name) {
+  if (auto error = unknown(cache_dirs, name)) return std::move(*error);
   return Error(ErrorCode::template_not_found,
-               fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`; in "
-                           "a checkout of the source, `./dev quickstart` does that too.",
-                           name, fmt::join(cache_dirs, ", "), build_command(name)));
+               fmt::format("template '{}' is not built yet on this machine (looked in {}). Build it once with `{}`, in "
+                           "a checkout of the source with `./dev {}`.",
+                           name, fmt::join(cache_dirs, ", "), build_command(name), build_command(name)));
 }
 
 // ---- verification
@@ -332,7 +338,11 @@ Result<void> prepare_cache(const std::string& cache_dir) {
 
 Result<void> remove_template(const std::string& cache_dir, std::string_view name) {
   const std::string home = template_directory(cache_dir, name);
-  if (!is_template_name(name) || !base::exists(home)) return unknown_or_unbuilt({cache_dir}, name);
+  if (!is_template_name(name) || !base::exists(home)) {
+    if (auto error = unknown({cache_dir}, name)) return std::move(*error);
+    return Error(ErrorCode::template_not_found,
+                 fmt::format("template '{}' is not built in {}; there is nothing to remove", name, cache_dir));
+  }
   // First what makes it a template: a removal that is interrupted must not leave half of one.
   if (::unlink((home + "/current").c_str()) != 0 && errno != ENOENT) {
     return base::errno_error(fmt::format("remove template '{}': remove {}/current", name, home), errno);

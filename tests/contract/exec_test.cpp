@@ -42,7 +42,7 @@ TEST_CASE("exec: output, exit code and duration") {
   CHECK(result.stderr_data == "err\n");
   CHECK(result.exit_code == 3);
   CHECK(result.duration.count() > 0);
-  CHECK(result.stdout_bytes == 4);
+  CHECK(result.stdout_total_bytes == 4);
   CHECK_FALSE(result.truncated);
 }
 
@@ -158,7 +158,7 @@ TEST_CASE("exec: head and tail of too much output, with true totals") {
   options.max_output_bytes = 2000;
   auto result = must(shared_sandbox().exec("seq 1 100000", options));
   CHECK(result.truncated);
-  CHECK(result.stdout_bytes == 588895);
+  CHECK(result.stdout_total_bytes == 588895);
   CHECK(result.stdout_data.substr(0, 6) == "1\n2\n3\n");
   CHECK(result.stdout_data.substr(result.stdout_data.size() - 7) == "100000\n");
   CHECK(result.stdout_data.size() < 2400);

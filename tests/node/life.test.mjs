@@ -203,6 +203,18 @@ test("progress comes before the promise is settled", async () => {
   });
 });
 
+test("a build without onProgress is one line where stderr is no terminal", async () => {
+  const { exitCode, stderr } = await runScript(`
+    import { createRequire } from "node:module";
+    const { callWithProgress } = createRequire(${JSON.stringify(import.meta.url)})("../../bindings/node/lib/template.js");
+    const progress = (step) => ({ template: "t", step, index: 1, count: 2, line: "x", elapsedSeconds: 1 });
+    const build = (report) => { for (const step of ["snapshot", "base", "steps"]) report(progress(step)); return [Promise.resolve(), 0]; };
+    await callWithProgress(undefined, undefined, build);
+    await callWithProgress(undefined, () => {}, build);
+  `);
+  assert.deepEqual([exitCode, stderr], [0, "orkestr: building template t, once; takes minutes\n"]);
+});
+
 test("the pool", async () => {
   const info = await pool.set(TEMPLATE, 1);
   assert.deepEqual([info.template, info.count, info.ready, info.problem], [TEMPLATE, 1, 1, ""]);

@@ -69,7 +69,7 @@ def test_values_are_frozen():
         ({"timeout_seconds": math.nan}, ["timeout_seconds", "nan", "finite"]),
         ({"retry_max_seconds": math.inf}, ["retry_max_seconds", "inf"]),
         ({"memory_mb": 1.5}, ["memory_mb", "float", "int"]),
-        ({"memory_mb": 10**30}, ["memory_mb", str(10**30)]),
+        ({"memory_mb": 10**30}, ["memory_mb", str(10**30), "256 to 65536"]),
         ({"cpu": "2"}, ["cpu", "str"]),
         ({"auto_resume": 1}, ["auto_resume", "True or False"]),
         ({"allow_domains": "example.org"}, ["allow_domains", "a list of str"]),
@@ -89,8 +89,11 @@ def test_create_names_argument_value_and_what_is_allowed(arguments, words):
 def test_a_wrong_type_is_a_type_error_too():
     with pytest.raises(TypeError):
         Sandbox.get(7)
-    with pytest.raises(TypeError):
-        Sandbox()
+    for arguments in ((), ("python-3.12-bare",)):
+        with pytest.raises(TypeError, match="use Sandbox.create"):
+            Sandbox(*arguments)
+    with pytest.raises(TypeError, match="use Sandbox.create"):
+        Sandbox(template="python-3.12-bare")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from orkestr import (
 
 
 def test_a_command_of_its_own(sandbox):
-    command = sandbox.exec("echo $WHO; pwd; sleep 0.5; exit 3", cwd="/tmp", env={"WHO": "me"}, background=True)
+    command = sandbox.exec("echo $WHO; pwd; sleep 0.5; exit 3", cwd="/tmp", env={"WHO": "me"}, background=True, timeout_seconds=0.1)
     assert isinstance(command, BackgroundCommand)
     assert command.id.startswith("cmd_") and command.pid > 1
     assert (command.status, command.exit_code) == ("running", None)

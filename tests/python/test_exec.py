@@ -26,6 +26,8 @@ def test_environment_and_directory(sandbox):
     assert sandbox.exec("pwd; echo $A", cwd="/tmp", env={"A": "ä b"}).stdout == "/tmp\nä b\n"
     with pytest.raises(InvalidArgument):
         sandbox.exec("pwd", cwd="tmp")
+    with pytest.raises(InvalidArgument, match="run\\(\\) takes a list"):
+        sandbox.exec(["pwd"])
 
 
 def test_run_argv_stdin_user(sandbox):

@@ -8,6 +8,7 @@ import io
 import json
 
 import pytest
+from conftest import ROOT
 
 from orkestr import (
     InvalidArgument,
@@ -86,10 +87,22 @@ def test_wrong_recipes_and_arguments(home, tmp_path):
         Template.build(recipe=file)
     with pytest.raises(FileNotFoundError):
         Template.build(recipe=tmp_path / "missing.json")
+    with pytest.raises(InvalidArgument, match="is this a path.*pathlib.Path"):
+        Template.build(recipe=str(file))
+    with pytest.raises(TemplateNotFound, match="nothing to remove"):
+        Template.remove("ubuntu-24.04")
     with pytest.raises(InvalidArgument, match="on_progress"):
         Template.build(TEMPLATE, on_progress=3)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="name is int"):
         Template.build(3)  # type: ignore[arg-type]
+
+
+def test_the_recipe_of_the_page_is_one(home):
+    page = (ROOT / "docs" / "TEMPLATES.md").read_text()
+    recipe = json.loads(page.split("```json\n")[1].split("```")[0])
+    recipe["steps"].append({})  # what is wrong with it comes after all that is right
+    with pytest.raises(InvalidArgument, match=f"step {len(recipe['steps'])}: 'name' is missing"):
+        Template.build(recipe=json.dumps(recipe))
 
 
 class _Terminal(io.StringIO):
@@ -106,8 +119,22 @@ def test_the_bar_is_for_terminals_only_and_cannot_be_broken_by_a_line(monkeypatc
     shown = terminal.getvalue()
     assert "t [=====" in shown and "2/4 s (3 s)" in shown and "\x1b[2J" not in shown and "\n" not in shown
     assert shown.endswith("\r\033[K")
+
+
+def test_elsewhere_it_is_one_line_unless_a_function_is_told(monkeypatch):
+    progress = {"template": "t", "step": "s", "index": 0, "count": 4, "line": "x\n", "elapsed_seconds": 3.2}
     quiet = io.StringIO()
     monkeypatch.setattr(module.sys, "stderr", quiet)
     with module.Reporter(None) as reporter:
+        reporter(progress | {"step": "snapshot", "index": 1, "count": 1})
+        assert quiet.getvalue() == ""
         reporter(progress)
-    assert quiet.getvalue() == ""
+        reporter(progress)
+    assert quiet.getvalue() == "orkestr: building template t, once; takes minutes\n"
+    told: list[TemplateProgress] = []
+    with module.Reporter(told.append) as reporter:
+        reporter(progress)
+    assert len(told) == 1 and quiet.getvalue().count("\n") == 1
+    monkeypatch.setattr(module.sys, "stderr", None)
+    with module.Reporter(None) as reporter:
+        reporter(progress)

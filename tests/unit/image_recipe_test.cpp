@@ -137,6 +137,12 @@ TEST_CASE("a recipe that is wrong says where") {
   CHECK(contains(refusal(with_parts(R"(,{"source":"gem"})")), "part 2"));
   CHECK(contains(refusal(with_parts("," + std::string(kDebian))), "part 2"));  // a second root
   CHECK(contains(refusal(R"({"name":"x","parts":[{"source":"npm"}]})"), "part 1"));
+  const auto pip = refusal(with_parts(R"(,{"source":"pip","python":"3.12","packages":["requests"]})"));
+  CHECK(contains(pip, "part 2: packages[0]: must be an object; its members are name, version, sha256"));
+  const auto second = R"(,{"source":"pip","python":"3.12","packages":[{"name":"a","version":"1"},{"name":"b"}]})";
+  CHECK(contains(refusal(with_parts(second)), "packages[1]: 'version'"));
+  CHECK(contains(refusal(with_parts(R"(,{"source":"npm","package":"a","version":"1","unpack":["a"]})")),
+                 "unpack[0]: must"));
   const std::string unpack = R"("unpack":[{"from":"a","to":"/b"}])";
   auto npm = [&](std::string_view members) {
     return refusal(with_parts(fmt::format(R"(,{{"source":"npm",{},{}}})", members, unpack)));

@@ -89,7 +89,12 @@ TEST_CASE("what is not there says what to do") {
   REQUIRE_FALSE(unbuilt);
   CHECK(unbuilt.error().code() == ErrorCode::template_not_found);
   CHECK(contains(unbuilt.error().message(), "`orkestr template build python-3.12-bare`"));
-  CHECK(contains(unbuilt.error().message(), "./dev quickstart"));
+  CHECK(contains(unbuilt.error().message(), "`./dev orkestr template build python-3.12-bare`"));
+  const auto removed = remove_template(cache.path(), "python-3.12-bare");
+  REQUIRE_FALSE(removed);
+  CHECK(removed.error().code() == ErrorCode::template_not_found);
+  CHECK(contains(removed.error().message(), "nothing to remove"));
+  CHECK(contains(remove_template(cache.path(), "python-3.11").error().message(), "Did you mean"));
   for (const char* name : {"", "..", "../x", "a/b", "A", ".hidden", "-x"}) {
     CAPTURE(name);
     CHECK_FALSE(is_template_name(name));

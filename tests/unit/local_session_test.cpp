@@ -179,7 +179,7 @@ TEST_CASE("collected output keeps head and tail and knows the true total") {
   const auto result = must(world.sandbox.exec("cat", options));
   CHECK(result.truncated);
   CHECK(result.stdout_data.size() == 4096);
-  CHECK(result.stdout_bytes == kTotal);
+  CHECK(result.stdout_total_bytes == kTotal);
 }
 
 TEST_CASE("a stream's descriptor is readable exactly when next() has something") {

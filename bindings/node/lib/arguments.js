@@ -8,6 +8,8 @@ const { InvalidArgumentRange, InvalidArgumentType } = require("./errors.js");
 const { core } = require("./native.js");
 
 const MOST_SECONDS = 1e9; // beyond every limit of the library, within its integers
+// What the library allows, for values that do not even fit into its integers.
+const ALLOWED = { memoryMb: "256 to 65536 MiB", diskMb: "8192 to 131072 MiB" };
 
 function shown(value) {
   let text;
@@ -21,6 +23,10 @@ function shown(value) {
 
 function wrongType(name, value, allowed) {
   return new InvalidArgumentType(`${name} is ${shown(value)}; allowed: ${allowed}`);
+}
+
+function wrongValue(name, value, allowed) {
+  return new InvalidArgumentRange(`${name} is ${shown(value)}; allowed: ${allowed}`);
 }
 
 function text(name, value) {
@@ -81,7 +87,7 @@ function integerIn(low, high) {
   return (name, value) => {
     if (typeof value !== "number") throw wrongType(name, value, "an integer");
     if (!Number.isInteger(value) || value < low || value > high) {
-      throw new InvalidArgumentRange(`${name} is ${value}; allowed: an integer from ${low} to ${high}`);
+      throw new InvalidArgumentRange(`${name} is ${value}; allowed: an integer from ${ALLOWED[name] ?? `${low} to ${high}`}`);
     }
     return value;
   };
@@ -155,5 +161,5 @@ function get(name, object, key) {
 
 module.exports = {
   anything, bytes, callback, content, flag, integer, milliseconds, moment, number, offset, options, path, seconds, signal,
-  text, textMap, texts, wrongType,
+  text, textMap, texts, wrongType, wrongValue,
 };

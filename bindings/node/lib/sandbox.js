@@ -103,6 +103,7 @@ class Sandbox {
   async exec(line, options) {
     const part = partOf(Sandbox, this);
     const given = check.options(options, { ...EXEC, background: check.flag });
+    if (Array.isArray(line)) throw check.wrongType("command", line, "a string, a shell command line; run() takes a list");
     const what = check.text("command", line);
     const handle = await live(part);
     if (given.background) {

@@ -7,7 +7,12 @@ const { toDateOrNull } = require("./handles.js");
 const { call, core } = require("./native.js");
 
 const LOCAL = { client: CHOICE.client, signal: check.signal };
-const recipe = (name, value) => (value instanceof URL ? value : check.text(name, value));
+function recipe(name, value) {
+  if (value instanceof URL) return value;
+  const text = check.text(name, value);
+  if (text.trimStart().startsWith("{")) return text;
+  throw check.wrongValue(name, value, "the JSON text of a recipe, which begins with '{'. Is this a path? Then give a URL: pathToFileURL(path)");
+}
 const BUILD = { force: check.flag, recipe, onProgress: check.callback, ...LOCAL };
 const PREPARE = {
   size: check.text, cpu: check.number, memoryMb: check.integer, diskMb: check.integer, onProgress: check.callback, ...LOCAL,
@@ -35,14 +40,27 @@ function bar() {
   };
 }
 
+// One line on stderr, for logs: a call that takes minutes must not look as if it hung.
+function line() {
+  let said = false;
+  return {
+    report(progress) {
+      if (said || progress.step === "snapshot") return; // (that is one of a template that is built)
+      process.stderr.write(`orkestr: building template ${progress.template}, once; takes minutes\n`);
+      said = true;
+    },
+    end() {},
+  };
+}
+
 // call() for what may build a template: `begin` is given the function to report to. Without `onProgress` a bar is shown where stderr is
-// a terminal. What `onProgress` throws ends the build and is thrown.
+// a terminal, else a line. What `onProgress` throws ends the build and is thrown.
 async function callWithProgress(signal, onProgress, begin, late) {
-  const own = onProgress === undefined && process.stderr.isTTY ? bar() : undefined;
-  const target = onProgress ?? own?.report;
+  const own = onProgress !== undefined ? undefined : process.stderr.isTTY ? bar() : line();
+  const target = onProgress ?? own.report;
   const stop = new AbortController();
   let failure;
-  const report = target && ((progress) => {
+  const report = (progress) => {
     if (stop.signal.aborted) return;
     try {
       target(progress);
@@ -50,7 +68,7 @@ async function callWithProgress(signal, onProgress, begin, late) {
       failure = { error };
       stop.abort();
     }
-  });
+  };
   const pass = () => stop.abort(signal.reason);
   if (signal?.aborted) pass();
   signal?.addEventListener("abort", pass, { once: true });

@@ -163,8 +163,8 @@ Napi::Value to_js(Napi::Env env, const ExecResult& result) {
   out.Set("stderrBytes", to_bytes(env, std::string_view(result.stderr_data)));
   out.Set("exitCode", Napi::Number::New(env, result.exit_code));
   out.Set("durationMs", to_ms(env, result.duration));
-  out.Set("stdoutTotalBytes", to_number(env, result.stdout_bytes));
-  out.Set("stderrTotalBytes", to_number(env, result.stderr_bytes));
+  out.Set("stdoutTotalBytes", to_number(env, result.stdout_total_bytes));
+  out.Set("stderrTotalBytes", to_number(env, result.stderr_total_bytes));
   out.Set("truncated", Napi::Boolean::New(env, result.truncated));
   out.Set("userMs", to_ms(env, result.user_time));
   out.Set("systemMs", to_ms(env, result.system_time));

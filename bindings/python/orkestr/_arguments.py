@@ -12,6 +12,8 @@ from typing import Any, Mapping
 from .errors import InvalidArgument, InvalidArgumentType
 
 _MOST_SECONDS = 10**9  # beyond every limit of the library, within its integers
+# What the library allows, for values that do not even fit into its integers.
+_ALLOWED = {"memory_mb": "256 to 65536 MiB", "disk_mb": "8192 to 131072 MiB"}
 
 
 def wrong_type(name: str, value: object, allowed: str) -> InvalidArgumentType:
@@ -94,7 +96,7 @@ def integer(name: str, value: object, low: int = -(2**31), high: int = 2**31 - 1
         raise wrong_type(name, value, "int")
     number: int = value.__index__()
     if not low <= number <= high:
-        raise InvalidArgument(f"{name} is {number}; allowed: {low} to {high}")
+        raise InvalidArgument(f"{name} is {number}; allowed: {_ALLOWED.get(name, f'{low} to {high}')}")
     return number
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class SandboxAttributes:
-    """As of create, get, list, or the last call that learned of a change (refresh, set_timeout, pause, terminate)."""
+    """As of create, get, list, or the last refresh, set_timeout, pause or terminate.
+
+    That an operation resumed the sandbox (``auto_resume``), or found that it has ended, shows after ``refresh()``.
+    """
 
     __slots__ = ()
 

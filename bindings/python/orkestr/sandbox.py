@@ -60,7 +60,7 @@ class Sandbox(SandboxAttributes):
     _listed: _core.SandboxRecord | None
     _client: _core.Client | None
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         raise TypeError("use Sandbox.create(), Sandbox.get() or Sandbox.list()")
 
     @classmethod
@@ -122,10 +122,10 @@ class Sandbox(SandboxAttributes):
             api_key: of the service; chooses the remote backend.
             client: chooses the backend, before everything else.
             max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
-            auto_build: build the template first when that was never done on this machine, which takes minutes and needs
-                root. False: :class:`TemplateNotFound`, with the command that builds it.
+            auto_build: build the template first when that was never done on this machine, which takes minutes (see
+                :class:`Template` for what it needs). False: :class:`TemplateNotFound`, with the command that builds it.
             on_progress: of that build, called in this thread with a :class:`TemplateProgress`; None shows a bar where
-                stderr is a terminal.
+                stderr is a terminal, else writes one line there.
 
         Raises: :class:`InvalidArgument`, :class:`TemplateNotFound`, :class:`TemplateBuildError`, :class:`NotSupported`, :class:`VmError`,
         :class:`FleetFull`.
@@ -258,12 +258,18 @@ class Sandbox(SandboxAttributes):
         Args:
             cwd: working directory, absolute.
             env: over the sandbox's own environment.
-            timeout_seconds: 0.001 to 86400; then the whole process tree ends.
-            background: return a :class:`BackgroundCommand` at once; it runs on by itself, without a timeout.
+            timeout_seconds: 0.001 to 86400; then the whole process tree ends. Not in the background: as on a service, a
+                command there has no timeout, and :meth:`BackgroundCommand.kill` ends it.
+            background: return a :class:`BackgroundCommand` at once; it runs on by itself.
+
+        Of more than 64 MiB on a stream the first and the last half of so much are kept, and ``truncated`` of the result
+        says so: :meth:`run` takes another limit (``max_output_bytes``), :meth:`exec_stream` gives all.
 
         Raises: :class:`ExecTimeout`, :class:`ExecKilled`, both with the output so far; :class:`SandboxNotReady`; in the
         background :class:`RateLimitError` when 256 run already.
         """
+        if isinstance(command, (list, tuple)):
+            raise check.wrong_type("command", command, "str, a shell command line; run() takes a list")
         line, arguments = check.text("command", command), _exec_arguments(cwd, env, timeout_seconds)
         if check.flag("background", background):
             return BackgroundCommand._of(_core.start_command(self._live(), line, arguments))

@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 from . import _arguments as check
 from . import _core
 from .client import OrkestrClient, choose
+from .errors import InvalidArgument
 from .files import to_datetime
 
 
@@ -139,8 +140,21 @@ class _Bar:
             sys.stderr.flush()
 
 
+class _Line:
+    """One line on stderr, for logs: a call that takes minutes must not look as if it hung."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, progress: TemplateProgress) -> None:
+        if self._said or progress.step == "snapshot" or sys.stderr is None:  # (that is one of a template that is built)
+            return
+        print(f"orkestr: building template {progress.template}, once; takes minutes", file=sys.stderr, flush=True)
+        self._said = True
+
+
 class Reporter:
-    """What a native build reports to: the caller's function, else a bar where stderr is a terminal, else nothing."""
+    """What a native build reports to: the caller's function, else a bar where stderr is a terminal, else one line there."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         if on_progress is not None and not callable(on_progress):
@@ -148,11 +162,10 @@ class Reporter:
         self._bar: _Bar | None = None
         if on_progress is None and sys.stderr is not None and sys.stderr.isatty():
             on_progress = self._bar = _Bar()
-        self._target = on_progress
+        self._target = on_progress or _Line()
 
     def __call__(self, record: dict[str, Any]) -> None:
-        if self._target is not None:
-            self._target(TemplateProgress(**record))
+        self._target(TemplateProgress(**record))
 
     def __enter__(self) -> Reporter:
         return self
@@ -167,7 +180,14 @@ def _recipe_text(recipe: str | os.PathLike[str] | None) -> bytes:
         return b""
     if isinstance(recipe, os.PathLike):
         return pathlib.Path(recipe).read_bytes()
-    return check.text("recipe", recipe)
+    text = check.text("recipe", recipe)
+    if not text.lstrip().startswith(b"{"):
+        start = text[:80].decode("utf-8", "replace")
+        raise InvalidArgument(
+            f"recipe is {start!r}, which does not begin with '{{'; is this a path? Then use pathlib.Path(…); allowed: "
+            "the JSON text of a recipe, or the path of its file as a pathlib.Path"
+        )
+    return text
 
 
 class Template:
@@ -193,9 +213,10 @@ class Template:
         Args:
             name: of the template; may be left out with a ``recipe``, which names itself.
             force: build although it is there.
-            recipe: a recipe of your own: its JSON text, or the path of the file as a :class:`pathlib.Path`.
+            recipe: a recipe of your own (docs/TEMPLATES.md): its JSON text, or the path of the file as a
+                :class:`pathlib.Path`.
             on_progress: called in this thread with a :class:`TemplateProgress`; None shows a bar where stderr is a
-                terminal.
+                terminal, else writes one line there.
             client: of the local backend.
 
         Raises: :class:`TemplateNotFound` with the nearest names, :class:`TemplateBuildError` with the step and its
@@ -223,7 +244,7 @@ class Template:
             name: of a template.
             size, cpu, memory_mb, disk_mb: the machine, as for :meth:`Sandbox.create`.
             on_progress: called in this thread with a :class:`TemplateProgress`; None shows a bar where stderr is a
-                terminal.
+                terminal, else writes one line there.
             client: of the local backend.
 
         Raises: as :meth:`build`, and :class:`VmError` when the machine does not start.
@@ -256,6 +277,7 @@ class Template:
     def remove(name: str, *, client: OrkestrClient | None = None) -> None:
         """Removes its builds, and kernels that only they used. Sandboxes that run from it live on.
 
-        Raises: :class:`TemplateNotFound`, also when it is not built; :class:`NotPermitted` when it is another user's.
+        Raises: :class:`TemplateNotFound`, also when it is not built, so that nothing is removed; :class:`NotPermitted`
+        when it is another user's.
         """
         _core.templates.remove(check.text("name", name), choose(client, None))

@@ -127,8 +127,8 @@ py::dict to_python(const ExecResult& result) {
   out["stderr_bytes"] = to_bytes(result.stderr_data);
   out["exit_code"] = result.exit_code;
   out["duration_ms"] = to_milliseconds(result.duration);
-  out["stdout_total_bytes"] = result.stdout_bytes;
-  out["stderr_total_bytes"] = result.stderr_bytes;
+  out["stdout_total_bytes"] = result.stdout_total_bytes;
+  out["stderr_total_bytes"] = result.stderr_total_bytes;
   out["truncated"] = result.truncated;
   out["user_ms"] = to_milliseconds(result.user_time);
   out["system_ms"] = to_milliseconds(result.system_time);
