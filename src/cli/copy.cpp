@@ -232,8 +232,7 @@ class Copier {
   Result<void> find_directory_links(const std::string& remote) {
     ExecOptions options;
     options.timeout = kLookWithin;
-    const auto found =
-        sandbox_.run({"find", "-H", remote, "-type", "l", "-xtype", "d", "-print0"}, std::move(options));
+    const auto found = sandbox_.run({"find", "-H", remote, "-type", "l", "-xtype", "d", "-print0"}, std::move(options));
     if (!found) return found.error().code() == ErrorCode::file_not_found ? Result<void>() : found.error();
     const std::string& names = found->stdout_data;
     for (std::size_t at = 0, end = 0; (end = names.find('\0', at)) != std::string::npos; at = end + 1) {
