@@ -113,7 +113,8 @@ struct PoolInfo {
 ORKESTR_API Result<PoolInfo> pool_set(const PoolOptions& options);
 // What is configured. Ends members that are of no use any more.
 ORKESTR_API Result<std::vector<PoolInfo>> pool_list();
-// Configures none, of this template or of any, and ends the members. How many there were.
+// Configures none, of this template or of any, and ends the members. How many there were. template_not_found: none was
+// configured of it, and there is no such template.
 ORKESTR_API Result<int> pool_clear(std::string_view template_name = {});
 
 }  // namespace orkestr

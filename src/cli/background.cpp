@@ -11,6 +11,7 @@
 #include "cli/ids.hpp"
 #include "cli/show.hpp"
 #include "cli/terminal.hpp"
+#include "cli/words.hpp"
 #include "orkestr/command.hpp"
 
 namespace orkestr::cli {
@@ -19,21 +20,6 @@ namespace {
 constexpr std::string_view kPrefix = "cmd_";
 constexpr std::chrono::seconds kFollowAtOnce{3600};
 constexpr std::size_t kShownBytes = 60;
-
-// One word of a shell command line. What need not be quoted is left as a person writes it.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-std::string shell_line(const std::vector<std::string>& argv) {
-  std::string line;
-  for (const std::string& word : argv) line += (line.empty() ? "" : " ") + quoted(word);
-  return line;
-}
 
 void write(base::JsonWriter& json, const CommandInfo& info) {
   json.begin_object().field("id", info.id).field("status", to_string(info.status));

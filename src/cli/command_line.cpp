@@ -5,13 +5,15 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.hpp"
+#include "cli/terminal.hpp"
+#include "cli/words.hpp"
 #include "image/recipe.hpp"
 #include "orkestr/version.hpp"
 
 namespace orkestr::cli {
 namespace {
 
-constexpr const char* kId = "the sandbox: its id, or a beginning of it that no other one has";
+constexpr const char* kId = "the sandbox: its id, or a beginning of it that no other one has that lives";
 
 // The usage of commands that take one for the guest.
 class HelpFormatter : public CLI::Formatter {
@@ -53,14 +55,18 @@ void add_command(CLI::App* app, CommandOptions& command) {
   add_repeated(app, "-e,--env", command.env, "a variable of the command's environment; may be repeated");
   app->add_option("-w,--cwd", command.cwd, "its working directory")->capture_default_str();
   app->add_option("-u,--user", command.user, "a user of the guest, by name or number (root)");
-  app->add_flag("-i,--interactive", command.interactive, "pass standard input although it is a terminal");
+  CLI::Option* interactive =
+      app->add_flag("-i,--interactive", command.interactive, "pass standard input although it is a terminal");
+  app->add_flag("-n,--no-stdin", command.no_stdin,
+                "do not read standard input, which else is the command's: for `while read …` loops")
+      ->excludes(interactive);
   app->add_flag("-t,--tty", command.tty, "give it a terminal; what is typed goes through raw, Ctrl-C too");
 }
 
 // The guest's command behind "--", or a sentence about where it belongs.
-std::vector<std::string> guest_command(const Invocation& invocation, const char* name) {
+std::vector<std::string> guest_command(const Invocation& invocation) {
   if (invocation.has_dashes && !invocation.behind_dashes.empty()) return invocation.behind_dashes;
-  throw CLI::ValidationError(name, "the command is missing; it stands behind two dashes: -- COMMAND [ARGUMENT]...");
+  throw CLI::ValidationError("the command is missing; it stands behind two dashes: -- COMMAND [ARGUMENT]...");
 }
 
 // Options live as long as the tree: its callbacks hold them.
@@ -78,11 +84,12 @@ void add_running(CLI::App& app, Invocation& invocation) {
                           "orkestr run python-3.12-bare -- python3 -c 'print(6 * 7)'");
   add_machine(run_app, *machine);
   add_command(run_app, *command);
-  run_app->add_option("--timeout", *run_s, "seconds the command may take; then it ends and the exit code is 124")
+  takes_duration(run_app->add_option("--timeout", *run_s,
+                                     "seconds (or 5m, 2h) the command may take; then it ends and the exit code is 124"))
       ->capture_default_str();
   run_app->add_flag("--keep", *keep, "leave the sandbox; its id goes to stderr, and it lives for 10 minutes more");
   run_app->callback([=, &invocation] {
-    command->argv = guest_command(invocation, "run");
+    command->argv = guest_command(invocation);
     command->timeout_s = *run_s;
     invocation.code = run(*machine, *command, *keep);
   });
@@ -91,28 +98,35 @@ void add_running(CLI::App& app, Invocation& invocation) {
                              "id=$(orkestr create python-3.12-bare --timeout 3600)");
   add_machine(create_app, *machine);
   add_repeated(create_app, "-e,--env", command->env, "a variable for all of its commands; may be repeated");
-  create_app->add_option("--timeout", *life_s, "seconds it lives, 10 to 86400")->capture_default_str();
+  takes_duration(create_app->add_option("--timeout", *life_s, "seconds (or 5m, 2h) it lives, 10 to 86400"))
+      ->capture_default_str();
   create_app->add_option("--on-timeout", machine->on_timeout, "then: kill, or pause")->capture_default_str();
   create_app->add_flag("--auto-resume", machine->auto_resume, "what is asked of it while it is paused resumes it");
-  create_app->add_option("--paused-ttl", machine->paused_ttl_s,
-                         "seconds it is kept when paused; for ever unless given");
+  takes_duration(create_app->add_option("--paused-ttl", machine->paused_ttl_s,
+                                        "seconds (or 5m, 2h) it is kept when paused; for ever unless given"));
   create_app->callback([=, &invocation] { invocation.code = create(*machine, command->env, *life_s); });
 
   CLI::App* exec_app = add(app, "exec", "run a command in a sandbox; Ctrl-C ends the command, not the sandbox",
-                           "orkestr exec sbx_01K -- ls -l /workspace");
+                           "orkestr exec $id -- ls -l /workspace");
   exec_app->add_option("id", *id, kId)->required();
   add_command(exec_app, *command);
-  exec_app->add_option("--timeout", command->timeout_s, "seconds it may take; then it ends and the exit code is 124")
-      ->capture_default_str();
+  CLI::Option* timeout = takes_duration(exec_app->add_option("--timeout", command->timeout_s,
+                                                             "seconds (or 5m, 2h) it may take; then it ends and the "
+                                                             "exit code is 124"))
+                             ->capture_default_str();
   CLI::Option* background = exec_app->add_flag(
       "--background", *in_background, "leave it running and print its id, for `orkestr logs` and `orkestr kill`");
   exec_app->add_flag("--json", *as_json, "with --background, for machines: an object")->needs(background);
   exec_app->callback([=, &invocation] {
-    command->argv = guest_command(invocation, "exec");
+    command->argv = guest_command(invocation);
+    if (*in_background && timeout->count() > 0) {
+      throw CLI::ValidationError(
+          "--background goes without --timeout: the command runs until it ends, `orkestr kill` or the sandbox's end");
+    }
     invocation.code = *in_background ? exec_background(*id, *command, *as_json) : exec(*id, *command);
   });
 
-  CLI::App* shell_app = add(app, "shell", "an interactive bash in a sandbox", "orkestr shell sbx_01K");
+  CLI::App* shell_app = add(app, "shell", "an interactive bash in a sandbox", "orkestr shell $id");
   shell_app->add_option("id", *id, kId)->required();
   add_repeated(shell_app, "-e,--env", command->env, "a variable of its environment; may be repeated");
   shell_app->add_option("-w,--cwd", command->cwd, "its working directory")->capture_default_str();
@@ -135,14 +149,14 @@ void add_looking(CLI::App& app, Invocation& invocation) {
 
   auto id = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
-  CLI::App* inspect_app = add(app, "inspect", "all that is known about a sandbox", "orkestr inspect sbx_01K --json");
+  CLI::App* inspect_app = add(app, "inspect", "all that is known about a sandbox", "orkestr inspect $id --json");
   inspect_app->add_option("id", *id, kId)->required();
   inspect_app->add_flag("--json", *as_json, "for machines: an object");
   inspect_app->callback([=, &invocation] { invocation.code = inspect(*id, *as_json); });
 
   auto events_command = std::make_shared<EventsCommand>();
   CLI::App* events_app = add(app, "events", "what happened to a sandbox and in it, oldest first",
-                             "orkestr events sbx_01K --follow --since 5m");
+                             "orkestr events $id --follow --since 5m");
   events_app->add_option("id", events_command->id, kId)->required();
   events_app->add_flag("-f,--follow", events_command->follow, "go on until the sandbox ends");
   events_app->add_option("--since", events_command->since,
@@ -153,7 +167,7 @@ void add_looking(CLI::App& app, Invocation& invocation) {
   auto ids = std::make_shared<std::vector<std::string>>();
   auto all = std::make_shared<bool>(false);
   auto yes = std::make_shared<bool>(false);
-  CLI::App* rm = add(app, "rm", "end sandboxes and all that is in them", "orkestr rm sbx_01K sbx_02M");
+  CLI::App* rm = add(app, "rm", "end sandboxes and all that is in them", "orkestr rm $id");
   CLI::Option* rm_ids = rm->add_option("id", *ids, kId);
   rm->add_flag("--all", *all, "every sandbox of this user")->excludes(rm_ids);
   rm->add_flag("-y,--yes", *yes, "do not ask");
@@ -164,11 +178,15 @@ void add_looking(CLI::App& app, Invocation& invocation) {
 
   auto source = std::make_shared<std::string>();
   auto destination = std::make_shared<std::string>();
-  CLI::App* cp = add(app, "cp", "copy files and directories into a sandbox, or out of it",
-                     "orkestr cp ./project sbx_01K:/workspace");
+  CLI::App* cp =
+      add(app, "cp", "copy files and directories into a sandbox, or out of it", "orkestr cp ./project $id:/workspace");
   cp->add_option("source", *source, "a path here, ID:/path in a sandbox, or - for standard input")->required();
   cp->add_option("destination", *destination, "the same, or - for standard output; into it when it is a directory")
       ->required();
+  cp->footer(
+      "\nIn a directory a link to a file is copied as that file. Links to directories, links that lead nowhere,\n"
+      "pipes, sockets and devices are left out, which is said on stderr.\n" +
+      cp->get_footer());
   cp->callback([=, &invocation] { invocation.code = copy(*source, *destination); });
 }
 
@@ -176,7 +194,7 @@ void add_background(CLI::App& app, Invocation& invocation) {
   constexpr const char* kCommand = "the command: its id, or a beginning of it that no other one has";
   auto logs_command = std::make_shared<LogsCommand>();
   CLI::App* logs_app = add(app, "logs", "the output of a command that was started with `exec --background`",
-                           "orkestr logs sbx_01K cmd_01K --follow");
+                           "orkestr logs $id $cmd --follow");
   logs_app->add_option("id", logs_command->id, kId)->required();
   logs_app->add_option("command", logs_command->command_id, kCommand)->required();
   logs_app->add_flag("-f,--follow", logs_command->follow, "go on until it ends; Ctrl-C leaves it alone");
@@ -188,14 +206,13 @@ void add_background(CLI::App& app, Invocation& invocation) {
   auto id = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
   CLI::App* list_app =
-      add(app, "commands", "the background commands of a sandbox, oldest first", "orkestr commands sbx_01K --json");
+      add(app, "commands", "the background commands of a sandbox, oldest first", "orkestr commands $id --json");
   list_app->add_option("id", *id, kId)->required();
   list_app->add_flag("--json", *as_json, "for machines: an array");
   list_app->callback([=, &invocation] { invocation.code = commands(*id, *as_json); });
 
   auto command_ids = std::make_shared<std::vector<std::string>>();
-  CLI::App* kill_app =
-      add(app, "kill", "end background commands with all that they started", "orkestr kill sbx_01K cmd_01K");
+  CLI::App* kill_app = add(app, "kill", "end background commands with all that they started", "orkestr kill $id $cmd");
   kill_app->add_option("id", *id, kId)->required();
   kill_app->add_option("command", *command_ids, kCommand)->required();
   kill_app->callback([=, &invocation] { invocation.code = kill_commands(*id, *command_ids); });
@@ -211,16 +228,16 @@ void add_life(CLI::App& app, Invocation& invocation) {
     made->add_flag("--json", *as_json, "for machines: an object");
     return made;
   };
-  add_one("pause", "freeze a sandbox to disk; its timeout stands still", "orkestr pause sbx_01K")
+  add_one("pause", "freeze a sandbox to disk; its timeout stands still", "orkestr pause $id")
       ->callback([=, &invocation] { invocation.code = pause(*id, *as_json); });
-  add_one("resume", "bring a paused sandbox back", "orkestr resume sbx_01K")->callback([=, &invocation] {
+  add_one("resume", "bring a paused sandbox back", "orkestr resume $id")->callback([=, &invocation] {
     invocation.code = resume(*id, *as_json);
   });
-  CLI::App* timeout_app = add_one("timeout", "give a sandbox a new life span, from now; prints when it ends",
-                                  "orkestr timeout sbx_01K 3600");
-  timeout_app->add_option("seconds", *timeout_s, "10 to 86400")->required();
+  CLI::App* timeout_app =
+      add_one("timeout", "give a sandbox a new life span, from now; prints when it ends", "orkestr timeout $id 3600");
+  takes_duration(timeout_app->add_option("seconds", *timeout_s, "10 to 86400, or 5m, 2h"))->required();
   timeout_app->callback([=, &invocation] { invocation.code = set_timeout(*id, *timeout_s, *as_json); });
-  add_one("metrics", "the CPU and memory that a sandbox uses", "orkestr metrics sbx_01K --json")
+  add_one("metrics", "the CPU and memory that a sandbox uses", "orkestr metrics $id --json")
       ->callback([=, &invocation] { invocation.code = metrics(*id, *as_json); });
 }
 
@@ -254,6 +271,20 @@ void add_host(CLI::App& app, Invocation& invocation) {
 }
 
 }  // namespace
+
+CLI::Option* takes_duration(CLI::Option* option) {
+  return option->type_name("TIME")->transform(CLI::Validator(
+      [](std::string& text) -> std::string {
+        const auto seconds = parse_seconds(text);
+        if (!seconds) {
+          return fmt::format("'{}' is no length of time; write seconds, or 90s, 5m, 2h, 1d",
+                             printable(text.substr(0, 64)));
+        }
+        text = fmt::format("{:.12g}", *seconds);
+        return {};
+      },
+      ""));
+}
 
 std::unique_ptr<CLI::App> make_command_line(Invocation& invocation) {
   auto app = std::make_unique<CLI::App>("Throwaway Linux microVMs for AI agents.", "orkestr");
@@ -314,6 +345,26 @@ std::string did_you_mean(const CLI::App& root, const std::vector<std::string>& w
       return sentence("command", word, known);
     }
     app = *found;
+  }
+  return {};
+}
+
+std::string forgotten_dashes(const CLI::App& root, std::vector<std::string> words) {
+  const CLI::App* app = root.get_subcommand(words.front());
+  int places = 0;
+  bool value_follows = false;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (std::exchange(value_follows, false)) continue;
+    if (words[i].size() > 1 && words[i].front() == '-') {
+      const std::string name = words[i].substr(0, words[i].find('='));
+      const CLI::Option* option = app->get_option_no_throw(name);
+      if (option == nullptr && name.starts_with("--")) return {};  // whether a value follows is not known
+      value_follows = option != nullptr && option->get_items_expected_max() > 0 && name.size() == words[i].size();
+    } else if (++places == 2) {
+      words.insert(words.begin() + static_cast<std::ptrdiff_t>(i), "--");
+      return fmt::format("{}: the command stands behind two dashes: orkestr {}", words.front(),
+                         printable(shell_line(words)));
+    }
   }
   return {};
 }

@@ -7,7 +7,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace orkestr::cli {
 
@@ -25,6 +26,9 @@ void add_template_commands(CLI::App& app, Invocation& invocation);
 // `orkestr pool …`
 void add_pool_commands(CLI::App& app, Invocation& invocation);
 
+// Lets its value be "5m" instead of 300. Returns its argument.
+CLI::Option* takes_duration(CLI::Option* option);
+
 // Candidates for the last of `words`, which stand behind "orkestr" on a command line: one a line, a tab and what it is
 // behind it. Options and commands come from the tree, templates and ids from this machine.
 std::vector<std::string> complete(const std::vector<std::string>& words);
@@ -34,5 +38,8 @@ std::string completion_script(const std::string& shell);
 
 // What to say beside CLI11's message about words that it did not expect: the commands or options that are like them.
 std::string did_you_mean(const CLI::App& app, const std::vector<std::string>& words);
+// The line with the two dashes that `run` and `exec` lack in `words`, in a sentence; empty where that is not what is
+// wrong.
+std::string forgotten_dashes(const CLI::App& app, std::vector<std::string> words);
 
 }  // namespace orkestr::cli

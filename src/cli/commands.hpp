@@ -68,6 +68,7 @@ struct CommandOptions {
   std::string user;
   double timeout_s = 24 * 60 * 60;
   bool interactive = false;
+  bool no_stdin = false;
   bool tty = false;
 };
 // `orkestr run TEMPLATE -- COMMAND…`

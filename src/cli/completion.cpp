@@ -44,8 +44,7 @@ Candidates sandboxes(bool ended_too, const std::string& behind) {
   Candidates out;
   if (auto all = Sandbox::list()) {
     for (const auto& info : *all) {
-      const bool ended = info.status == Status::terminated || info.status == Status::failed;
-      if (!ended || ended_too)
+      if (!has_ended(info) || ended_too)
         out.emplace_back(info.id + behind, info.template_name + ", " + std::string(to_string(info.status)));
     }
   }

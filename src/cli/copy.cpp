@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <set>
 
 #include "base/file.hpp"
 #include "base/system.hpp"
@@ -31,19 +32,23 @@ constexpr std::size_t kAtOnce = 32;
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxEntries = 1'000'000;
 constexpr mode_t kPermissions = 0777;  // set-uid and its relatives do not cross the border
+constexpr auto kLookWithin = std::chrono::minutes(10);
 
 // One end: "ID:/path", a path of this machine, or "-".
 struct Place {
   std::string sandbox;  // empty: this machine
   std::string path;
+  std::string text;  // as it was typed
   bool is_remote() const { return !sandbox.empty(); }
 };
 
 // A colon makes it a place in a sandbox, unless a slash or a dot comes first (./a:b).
 Place parse_place(const std::string& text) {
   const auto colon = text.find(':');
-  if (colon == std::string::npos || colon == 0 || text.find('/') < colon || text.front() == '.') return {{}, text};
-  return {text.substr(0, colon), text.substr(colon + 1)};
+  if (colon == std::string::npos || colon == 0 || text.find('/') < colon || text.front() == '.') {
+    return {{}, text, text};
+  }
+  return {text.substr(0, colon), text.substr(colon + 1), text};
 }
 
 std::string base_name(std::string path) {
@@ -55,6 +60,15 @@ std::string joined(const std::string& directory, const std::string& name) {
   return directory.ends_with('/') ? directory + name : directory + "/" + name;
 }
 
+// A new file's or directory's failure, by the name that was asked for.
+Error cannot_make(const std::string& path, int err) {
+  const std::string parent = path.substr(0, path.find_last_of('/') + 1);
+  if (err == ENOENT && !parent.empty() && ::access(parent.c_str(), F_OK) != 0) {
+    return Error(ErrorCode::file_not_found, fmt::format("write {}: there is no directory {}", path, parent));
+  }
+  return base::errno_error("write " + path, err);
+}
+
 Error left_out_of_bounds(std::string_view what) { return Error(ErrorCode::not_permitted, fmt::format("cp: {}", what)); }
 
 // A file of this machine that appears under its name when it is complete, and not at all when it is dropped before.
@@ -63,7 +77,8 @@ class NewFile {
   static Result<NewFile> create(const std::string& path) {
     // A name of its own length, so that the longest name can be copied; one at a time.
     std::string part = fmt::format("{}.orkestr-part-{}", path.substr(0, path.rfind('/') + 1), ::getpid());
-    ORKESTR_TRY(auto fd, base::open_at(AT_FDCWD, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    base::UniqueFd fd(::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!fd) return cannot_make(path, errno);
     return NewFile(path, std::move(part), std::move(fd));
   }
   ~NewFile() {
@@ -87,6 +102,8 @@ class NewFile {
   base::UniqueFd fd_;
 };
 
+constexpr const char* kDirectoryLink = "it is a link to a directory";
+
 class Copier {
  public:
   explicit Copier(Sandbox sandbox) : sandbox_(std::move(sandbox)), files_(sandbox_.files()) {}
@@ -97,13 +114,12 @@ class Copier {
     if (::stat(local.c_str(), &info) != 0) return base::errno_error("read " + local, errno);
     ORKESTR_TRY(const FileStat there, files_.stat(remote));
     if (there.is_dir || remote.ends_with('/')) remote = joined(remote, base_name(local));
-    if (S_ISDIR(info.st_mode)) {
-      ORKESTR_CHECK(upload_directory(local, remote, info.st_mode & kPermissions, 0));
-    } else {
-      ORKESTR_CHECK(upload_file(local, remote, info));
-    }
-    ORKESTR_CHECK(drain(0));
-    return set_directory_modes();
+    auto done = S_ISDIR(info.st_mode) ? upload_directory(local, remote, info.st_mode & kPermissions, 0)
+                                      : upload_file(local, remote, info);
+    if (done) done = drain(0);
+    // Half a copy has the right modes, too.
+    const auto modes = set_directory_modes();
+    return done ? modes : done;
   }
 
   Result<void> download(const std::string& remote, std::string local) {
@@ -120,16 +136,15 @@ class Copier {
       const std::string name = base_name(remote);
       local = joined(local, name.empty() ? "root" : name);
     }
-    if (there.is_dir) {
-      ORKESTR_CHECK(download_directory(remote, local, there.mode, 0));
-      ORKESTR_CHECK(drain(0));
-      for (auto it = directory_modes_.rbegin(); it != directory_modes_.rend(); ++it) {
-        if (::chmod(it->first.c_str(), it->second) != 0)
-          return base::errno_error("set the mode of " + it->first, errno);
-      }
-      return {};
+    if (!there.is_dir) return download_file(remote, local, there.mode);
+    ORKESTR_CHECK(find_directory_links(remote));
+    auto done = download_directory(remote, local, there.mode, 0);
+    if (done) done = drain(0);
+    for (auto it = directory_modes_.rbegin(); it != directory_modes_.rend(); ++it) {
+      if (::chmod(it->first.c_str(), it->second) != 0 && done)
+        done = base::errno_error("set the mode of " + it->first, errno);
     }
-    return download_file(remote, local, there.mode);
+    return done;
   }
 
  private:
@@ -160,7 +175,7 @@ class Copier {
       if (::lstat(from.c_str(), &link) != 0 || ::stat(from.c_str(), &info) != 0) {
         leave_out(from, "it is a link that leads nowhere");
       } else if (S_ISDIR(info.st_mode) && S_ISLNK(link.st_mode)) {
-        leave_out(from, "it is a link to a directory");
+        leave_out(from, kDirectoryLink);
       } else if (S_ISDIR(info.st_mode)) {
         ORKESTR_CHECK(upload_directory(from, joined(remote, name), info.st_mode & kPermissions, depth + 1));
       } else if (S_ISREG(info.st_mode)) {
@@ -212,10 +227,23 @@ class Copier {
 
   // --- from the sandbox
 
+  // A listing does not tell a link to a directory from a directory. A guest without find has none that we know of; it
+  // cannot lead further than the bounds.
+  Result<void> find_directory_links(const std::string& remote) {
+    ExecOptions options;
+    options.timeout = kLookWithin;
+    const auto found = sandbox_.run({"find", "-H", remote, "-type", "l", "-xtype", "d", "-print0"}, std::move(options));
+    if (!found) return found.error().code() == ErrorCode::file_not_found ? Result<void>() : found.error();
+    const std::string& names = found->stdout_data;
+    for (std::size_t at = 0, end = 0; (end = names.find('\0', at)) != std::string::npos; at = end + 1) {
+      directory_links_.insert(names.substr(at, end - at));
+    }
+    return {};
+  }
+
   Result<void> download_directory(const std::string& remote, const std::string& local, int mode, int depth) {
     if (depth > kMaxDepth) return left_out_of_bounds(fmt::format("{} is more than {} levels deep", remote, kMaxDepth));
-    if (::mkdir(local.c_str(), 0700) != 0 && errno != EEXIST)
-      return base::errno_error("make directory " + local, errno);
+    if (::mkdir(local.c_str(), 0700) != 0 && errno != EEXIST) return cannot_make(local, errno);
     directory_modes_.emplace_back(local, static_cast<mode_t>(mode) & kPermissions);
     ORKESTR_TRY(const auto entries, files_.list(remote));
     for (const auto& entry : entries) {
@@ -224,7 +252,9 @@ class Copier {
         return left_out_of_bounds(fmt::format("{} has an entry named '{}'", remote, printable(entry.name)));
       }
       const std::string from = joined(remote, entry.name), to = joined(local, entry.name);
-      if (entry.is_dir) {
+      if (entry.is_dir && directory_links_.contains(from)) {
+        leave_out(from, kDirectoryLink);
+      } else if (entry.is_dir) {
         ORKESTR_CHECK(download_directory(from, to, entry.mode, depth + 1));
       } else if (entry.size <= kSmallFile) {
         ORKESTR_CHECK(download_small(from, to, entry));
@@ -250,12 +280,16 @@ class Copier {
 
   // Sockets, devices, links that lead nowhere: what is in a directory and is no file.
   Result<void> skip_unreadable(const std::string& path, const Error& error) {
-    if (error.code() != ErrorCode::file_not_found && error.code() != ErrorCode::not_permitted &&
-        error.code() != ErrorCode::is_a_directory) {
-      return error;
+    switch (error.code()) {
+      case ErrorCode::file_not_found:
+      case ErrorCode::not_permitted:
+      case ErrorCode::is_a_directory:
+      case ErrorCode::invalid_argument:
+        leave_out(path, error.message());
+        return {};
+      default:
+        return error;
     }
-    leave_out(path, error.message());
-    return {};
   }
 
   Result<void> download_file(const std::string& remote, const std::string& local, int mode) {
@@ -297,22 +331,28 @@ class Copier {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::deque<std::function<Result<void>()>> pending_;
   std::vector<std::pair<std::string, mode_t>> directory_modes_;  // parents before children
+  std::set<std::string> directory_links_;                        // of the sandbox
   std::size_t entries_ = 0;
   std::uint64_t bytes_ = 0;
 };
 
 Result<void> copy_between(const Place& from, const Place& to) {
-  if (from.is_remote() == to.is_remote()) {
-    return Error(
-        ErrorCode::invalid_argument,
-        fmt::format("cp copies between this machine and a sandbox: exactly one of the two must be ID:/path, {} is",
-                    from.is_remote() ? "but both" : "and neither"));
+  constexpr const char* kOne = "cp copies between this machine and a sandbox: exactly one of the two must be ID:/path";
+  if (!from.is_remote() && !to.is_remote()) {
+    return Error(ErrorCode::invalid_argument, fmt::format("{}, and neither is", kOne));
+  }
+  if (from.is_remote() && to.is_remote()) {
+    // What is no path of a sandbox is more likely to be a file of this machine.
+    const Place& here = to.path.starts_with('/') ? from : to;
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("{}, and both are; write ./{} for a file here", kOne, printable(here.text)));
   }
   const Place& remote = from.is_remote() ? from : to;
   if (!remote.path.starts_with('/')) {
     return Error(ErrorCode::invalid_argument,
-                 fmt::format("the path in the sandbox is '{}'; it must be absolute, as in {}:/workspace/file",
-                             printable(remote.path), remote.sandbox));
+                 fmt::format("the path in the sandbox is '{}'; it must be absolute, as in {}:/workspace/file. Write "
+                             "./{} for a file here",
+                             printable(remote.path), printable(remote.sandbox), printable(remote.text)));
   }
   ORKESTR_TRY(auto sandbox, find_sandbox(remote.sandbox));
   Copier copier(std::move(sandbox));

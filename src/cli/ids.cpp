@@ -35,6 +35,8 @@ std::string listed(const std::vector<const SandboxInfo*>& infos) {
 
 }  // namespace
 
+bool has_ended(const SandboxInfo& info) { return info.status == Status::terminated || info.status == Status::failed; }
+
 Result<std::string> resolve_id_among(std::string_view text, const std::vector<SandboxInfo>& known) {
   const std::string wanted = canonical(text);
   std::vector<const SandboxInfo*> matches, running;
@@ -42,6 +44,9 @@ Result<std::string> resolve_id_among(std::string_view text, const std::vector<Sa
     if (!text.empty() && info.id.starts_with(wanted)) matches.push_back(&info);
     if (info.status == Status::running) running.push_back(&info);
   }
+  // Those of the last 24 hours must not make every beginning ambiguous.
+  const auto ended = [](const auto* info) { return has_ended(*info); };
+  if (!std::all_of(matches.begin(), matches.end(), ended)) std::erase_if(matches, ended);
   if (matches.size() == 1) return matches.front()->id;
   if (matches.empty()) {
     return Error(ErrorCode::not_found,

@@ -11,8 +11,10 @@
 
 namespace orkestr::cli {
 
-// The id that `text` is or begins, with or without "sbx_", in either case. not_found when none does; invalid_argument
-// lists the matches when there are several.
+bool has_ended(const SandboxInfo& info);
+
+// The id that `text` is or begins, with or without "sbx_", in either case: of one that has not ended, or where there is
+// none of one that has. not_found when none does; invalid_argument lists the matches when there are several.
 Result<std::string> resolve_id(std::string_view text);
 // The rule of resolve_id(), pure.
 Result<std::string> resolve_id_among(std::string_view text, const std::vector<SandboxInfo>& known);

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -11,6 +12,8 @@
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "cli/terminal.hpp"
+#include "cli/words.hpp"
 #include "orkestr/version.hpp"
 
 namespace orkestr::cli {
@@ -36,6 +39,27 @@ int print_candidates(const std::vector<std::string>& words) {
 }
 
 bool takes_a_command(const std::string& name) { return name == "run" || name == "exec"; }
+
+// CLI11's sentences as ours: which command, and what to look at.
+int report_usage(const CLI::App& root, const CLI::ParseError& error) {
+  std::string command;
+  for (const CLI::App* at = &root; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    command += at->get_name() + " ";
+  }
+  std::string message = error.what();
+  constexpr std::string_view kNoNumber = "Could not convert: ";
+  if (const auto equals = message.find(" = "); message.starts_with(kNoNumber) && equals != std::string::npos) {
+    message = fmt::format("{} is '{}'; a number is needed", message.substr(kNoNumber.size(), equals - kNoNumber.size()),
+                          message.substr(equals + 3));
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    message = fmt::format("not expected: {}", shell_line(root.remaining(true)));  // (CLI11 lists them from the end)
+  }
+  message.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(message.front())));
+  const std::string which = command.empty() ? "" : command.substr(0, command.size() - 1) + ": ";
+  fmt::print(stderr, "orkestr: {}{}; `orkestr {}--help` shows all\n", which, printable(message), command);
+  return kExitUsage;
+}
 
 // "--remote" and "--base-url URL" stand before the command and are what the library reads from the environment. There
 // is no such option for the key: a command line is seen by everybody on the machine.
@@ -70,6 +94,13 @@ int run_program(std::vector<std::string> words) {
     words.erase(dashes, words.end());
   }
   const auto app = make_command_line(invocation);
+  if (!invocation.has_dashes && !words.empty() && takes_a_command(words.front())) {
+    const std::string forgotten = forgotten_dashes(*app, words);
+    if (!forgotten.empty()) {
+      fmt::print(stderr, "orkestr: {}\n", forgotten);
+      return kExitUsage;
+    }
+  }
   const std::string unknown = did_you_mean(*app, words);
   if (!unknown.empty()) {
     fmt::print(stderr, "orkestr: {} `orkestr {}--help` shows all.\n", unknown,
@@ -80,7 +111,8 @@ int run_program(std::vector<std::string> words) {
     std::reverse(words.begin(), words.end());  // CLI11 takes them from the end
     app->parse(words);
   } catch (const CLI::ParseError& error) {
-    return app->exit(error) == 0 ? kExitOk : kExitUsage;
+    if (error.get_exit_code() != 0) return report_usage(*app, error);
+    return app->exit(error);  // --help, --version
   }
   return invocation.code;
 }

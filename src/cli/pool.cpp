@@ -133,7 +133,9 @@ void add_pool_commands(CLI::App& app, Invocation& invocation) {
   set->add_option("--cpu", command->cpu, "CPUs, 0.25 to 16, instead of the size's");
   set->add_option("--memory-mb", command->memory_mb, "memory in MiB, 256 to 65536, instead of the size's");
   set->add_option("--disk-mb", command->disk_mb, "disk in MiB, 8192 to 131072");
-  set->add_option("--idle", command->idle_s, "seconds after which one that nobody took ends")->capture_default_str();
+  takes_duration(
+      set->add_option("--idle", command->idle_s, "seconds (or 5m, 2h) after which one that nobody took ends"))
+      ->capture_default_str();
   set->add_option("--min-available-mb", command->min_available_mb,
                   "with less memory available on the host they end, in MiB")
       ->capture_default_str();

@@ -13,6 +13,7 @@
 #include "cli/progress.hpp"
 #include "cli/signals.hpp"
 #include "cli/terminal.hpp"
+#include "cli/words.hpp"
 #include "orkestr/client.hpp"
 #include "orkestr/sandbox.hpp"
 
@@ -71,6 +72,7 @@ Result<ExecOptions> exec_options(const CommandOptions& command, const Attachment
 }
 
 Attachment attachment(const CommandOptions& command) {
+  if (command.no_stdin) return {false, command.tty};
   const bool typed = is_terminal(STDIN_FILENO) && (command.interactive || command.tty);
   return {typed || command.interactive || stdin_is_given(), command.tty};
 }
@@ -119,7 +121,12 @@ int exec_in(const Sandbox& sandbox, const CommandOptions& command, const Attachm
   if (!options) return report_command(options.error());
   auto stream = sandbox.run_stream(command.argv, std::move(*options));
   if (!stream) return report_command(stream.error());
-  return attach(*stream, how, signals, sandbox.id());
+  const int code = attach(*stream, how, signals, sandbox.id());
+  const std::string& program = command.argv.front();
+  if (code == kExitNotFound && command.argv.size() == 1 && program.find(' ') != std::string::npos) {
+    fmt::print(stderr, "orkestr: a shell line is `-- sh -c {}`\n", printable(quoted(program)));
+  }
+  return code;
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cctype>
+#include <cmath>
 #include <cstdio>
 #include <thread>
 
@@ -13,14 +14,13 @@
 #include "cli/ids.hpp"
 #include "cli/show.hpp"
 #include "cli/terminal.hpp"
+#include "cli/words.hpp"
 #include "orkestr/sandbox.hpp"
 
 namespace orkestr::cli {
 namespace {
 
 constexpr auto kFollowPause = std::chrono::milliseconds(250);
-
-bool has_ended(const SandboxInfo& info) { return info.status == Status::terminated || info.status == Status::failed; }
 
 std::int64_t ms_of(TimePoint time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
@@ -61,15 +61,9 @@ void print_table(const std::vector<SandboxInfo>& infos) {
 
 Result<TimePoint> parse_since(const std::string& text) {
   if (const auto ms = base::parse_iso8601_utc(text)) return TimePoint(std::chrono::milliseconds(*ms));
-  std::int64_t count = 0;
-  const char* end = text.data() + text.size();
-  const auto number = std::from_chars(text.data(), end, count);
-  constexpr std::string_view kUnits = "smhd";
-  constexpr std::int64_t kSeconds[] = {1, 60, 3600, 86400};
-  const auto unit = number.ptr + 1 == end ? kUnits.find(*number.ptr) : std::string_view::npos;
-  constexpr std::int64_t kMost = 100'000'000;
-  if (number.ec == std::errc() && unit != std::string_view::npos && count >= 0 && count < kMost) {
-    return std::chrono::system_clock::now() - std::chrono::seconds(count * kSeconds[unit]);
+  const bool has_unit = !text.empty() && std::isalpha(static_cast<unsigned char>(text.back())) != 0;
+  if (const auto seconds = parse_seconds(text); seconds && has_unit) {
+    return std::chrono::system_clock::now() - std::chrono::seconds(std::llround(*seconds));
   }
   return Error(
       ErrorCode::invalid_argument,
@@ -214,8 +208,10 @@ int remove(const std::vector<std::string>& ids, bool all, bool yes) {
       if (!has_ended(info)) chosen.push_back(info.id);
     }
     if (!chosen.empty() && !yes && !confirm(fmt::format("End all {} sandboxes?", chosen.size()))) {
-      fmt::print(stderr, "orkestr: nothing was ended; without a terminal to ask on, --yes is needed\n");
-      return is_terminal(0) ? kExitFailed : kExitUsage;
+      const bool asked = is_terminal(0);
+      fmt::print(stderr, "orkestr: nothing was ended{}\n",
+                 asked ? "" : "; without a terminal to ask on, --yes is needed");
+      return asked ? kExitFailed : kExitUsage;
     }
   }
   // Names that are wrong are said before anything is ended.

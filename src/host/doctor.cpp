@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <set>
 
 #include "base/build_stamp.hpp"
@@ -27,6 +28,7 @@ constexpr auto kHelperWithin = std::chrono::seconds(15);
 constexpr int kOldestQemu[] = {7, 2};
 constexpr int kOldestKernel[] = {5, 9};  // close_range, without which nothing keeps descriptors from QEMU
 constexpr const char* kInstallQemu = "apt-get install qemu-system-x86";
+constexpr const char* kOtherQemu = "unset ORKESTR_QEMU, or name a program with it: a QEMU of 7.2 or later";
 
 Result<std::string> output_of(std::vector<std::string> argv) {
   base::ChildOptions child;
@@ -82,21 +84,23 @@ bool is_older(const std::array<int, 2>& version, const int (&oldest)[2]) {
 }
 
 void inspect_qemu(const base::JsonValue& qemu, Findings& findings) {
+  const char* named = std::getenv("ORKESTR_QEMU");
+  const std::string remedy = named == nullptr || *named == '\0' ? kInstallQemu : kOtherQemu;
   const std::string path = qemu.string_or("path", "");
-  if (path.empty()) return findings.problem("qemu", qemu.string_or("error", "not looked for"), kInstallQemu);
+  if (path.empty()) return findings.problem("qemu", qemu.string_or("error", "not looked for"), remedy);
   const auto version = output_of({path, "--version"});
-  if (!version) return findings.problem("qemu", version.error().message(), kInstallQemu);
+  if (!version) return findings.problem("qemu", version.error().message(), remedy);
   const std::string first_line = version->substr(0, version->find('\n'));
   constexpr std::string_view kBefore = "version ";
   const auto at = first_line.find(kBefore);
   if (at == std::string::npos || is_older(parse_version(first_line.substr(at + kBefore.size())), kOldestQemu)) {
     return findings.problem(
         "qemu", fmt::format("{} is \"{}\"; {}.{} or later is needed", path, first_line, kOldestQemu[0], kOldestQemu[1]),
-        std::string(kInstallQemu) + ", from a newer release of the distribution");
+        remedy == kOtherQemu ? remedy : remedy + ", from a newer release of the distribution");
   }
   const auto machines = output_of({path, "-machine", "help"});
   if (!machines || machines->find("\nmicrovm ") == std::string::npos) {
-    return findings.problem("qemu", fmt::format("{} has no machine type microvm", path), kInstallQemu);
+    return findings.problem("qemu", fmt::format("{} has no machine type microvm", path), remedy);
   }
   findings.ok("qemu", fmt::format("{}: {}, machine microvm", path, first_line));
 }
@@ -109,8 +113,10 @@ void inspect_accelerator(const base::JsonValue& accelerator, Findings& findings)
   const std::string message = fmt::format("{}, isolation {} ({})", name, accelerator.string_or("isolation", ""),
                                           accelerator.string_or("reason", ""));
   if (name == "kvm") return findings.ok("accelerator", message);
+  const bool refused = accelerator.string_or("reason", "").starts_with("kvm-refused") && ::geteuid() != 0;
   findings.warning("accelerator", message + "; sandboxes work, and run some ten times slower than on hardware",
-                   "give this machine a /dev/kvm that runs on hardware, or leave it");
+                   refused ? "sudo usermod -aG kvm $USER, and log in again"
+                           : "give this machine a /dev/kvm that runs on hardware, or leave it");
 }
 
 // Steps whose absence makes the containment of QEMU itself weaker, as opposed to those that are not asked for.

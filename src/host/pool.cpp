@@ -11,6 +11,7 @@
 #include "base/system.hpp"
 #include "base/try.hpp"
 #include "host/inspect.hpp"
+#include "image/store.hpp"
 #include "orkestr/host.hpp"
 #include "registry/registry.hpp"
 
@@ -259,10 +260,15 @@ Result<std::vector<PoolInfo>> pool_list() { return list_pools(true); }
 
 Result<int> pool_clear(std::string_view template_name) {
   ORKESTR_TRY(const auto places, base::find_places());
+  std::size_t cleared = 0;
   ORKESTR_CHECK(registry::change_pool(places.state_dir, [&](std::vector<PoolEntry>& entries) {
-    std::erase_if(entries,
-                  [&](const PoolEntry& e) { return template_name.empty() || e.template_name == template_name; });
+    cleared = std::erase_if(
+        entries, [&](const PoolEntry& e) { return template_name.empty() || e.template_name == template_name; });
   }));
+  // A name of which there was none may be a mistake; what is in the pool may be of a template that is gone.
+  if (cleared == 0 && !template_name.empty()) {
+    ORKESTR_CHECK(image::inspect_template(places.cache_search, template_name));
+  }
   ORKESTR_TRY(const auto pool, open_pool());
   ORKESTR_TRY(const int ended, end_all_but(pool.directory, keys_of(pool.entries)));
   (void)registry::sweep_pool(pool.directory);

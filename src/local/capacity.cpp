@@ -77,6 +77,12 @@ Result<void> check_capacity(int running, std::int64_t memory_mb, const CapacityS
                              running));
   }
   const std::int64_t needed = memory_mb + kReserveMb;
+  if (host.memory_mb != 0 && host.memory_mb < needed) {
+    return Error(ErrorCode::plan_limit,
+                 fmt::format("this machine has {} MB of memory in all; a sandbox with memory_mb={} needs {} to start. "
+                             "Ask for less memory",
+                             host.memory_mb, memory_mb, needed));
+  }
   if (host.available_mb == 0 || host.available_mb >= needed) return {};
   ErrorDetails details;
   details.retry_after = 2;

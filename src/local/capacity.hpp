@@ -31,8 +31,8 @@ Result<CapacitySettings> read_capacity_settings();
 // their memory in use may run: 64 a core, as long as the host has 160 MB for each. Pure.
 int max_concurrent(const CapacitySettings& settings, const HostFigures& host);
 
-// Before anything is started: plan_limit when `running` sandboxes are as many as may be, fleet_full_retry when less
-// than the memory of this one and a reserve of 512 MB is available. Pure.
+// Before anything is started: plan_limit when `running` sandboxes are as many as may be, or the machine has less than
+// the memory of this one and a reserve of 512 MB; fleet_full_retry when less than that is available now. Pure.
 Result<void> check_capacity(int running, std::int64_t memory_mb, const CapacitySettings& settings,
                             const HostFigures& host);
 

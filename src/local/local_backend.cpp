@@ -177,7 +177,7 @@ Result<std::shared_ptr<Launch>> LocalBackend::resume_launch(const std::shared_pt
   ORKESTR_TRY(const auto accelerator, forced_accelerator());
   ORKESTR_TRY(auto entry, registry::inspect(sandboxes_dir, sandbox_id));
   ORKESTR_TRY(const auto settings, admit(sandboxes_dir, entry.record.memory_mb));
-  auto request = start_request(places, settings);
+  ORKESTR_TRY(auto request, start_request(places, settings));
   request.purpose = "resume";
   request.sandboxes_dir = sandboxes_dir;
   request.accelerator = accelerator;

@@ -1,12 +1,16 @@
 #include "local/prepare.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/id.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
+#include "base/unique_fd.hpp"
 #include "image/store.hpp"
 #include "local/supervisor_path.hpp"
 #include "orkestr/version.hpp"
@@ -51,25 +55,54 @@ registry::Record new_record(const CreateOptions& options, const image::TemplateF
   return record;
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+Result<bool> wants_snapshots() {
+  const std::string value = variable("ORKESTR_SNAPSHOTS");
+  if (value.empty() || value == "on") return true;
+  if (value == "off") return false;
+  return Error(ErrorCode::invalid_argument,
+               fmt::format("ORKESTR_SNAPSHOTS is '{}'; allowed are on, off, or unset for on", value.substr(0, 64)));
+}
+
+// By whom it is seen: a supervisor that cannot open it has nowhere to say so. (Its working directory is another one.)
+Result<void> check_log() {
+  const std::string path = variable("ORKESTR_LOG");
+  if (path.empty()) return {};
+  const auto refused = [&](std::string_view why) {
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("ORKESTR_LOG is '{}': {}; name a file that can be written by its absolute path, or unset "
+                             "it",
+                             path, why));
+  };
+  if (path.front() != '/') return refused("the path is relative");
+  const base::UniqueFd file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666));
+  return file ? Result<void>() : refused(std::strerror(errno));
+}
+
 }  // namespace
 
 Result<std::string> forced_accelerator() {
-  const char* forced = std::getenv("ORKESTR_ACCEL");
-  const std::string value = forced != nullptr ? forced : "";
+  const std::string value = variable("ORKESTR_ACCEL");
   if (value.empty() || value == "kvm" || value == "tcg") return value;
   return Error(ErrorCode::invalid_argument,
                fmt::format("ORKESTR_ACCEL is '{}'; allowed are kvm, tcg, or unset", value));
 }
 
-wire::StartRequest start_request(const base::Places& places, const CapacitySettings& settings) {
+Result<wire::StartRequest> start_request(const base::Places& places, const CapacitySettings& settings) {
   constexpr std::uint64_t kDefaultSnapshotCacheMb = 8192;
+  ORKESTR_CHECK(check_log());
+  ORKESTR_TRY(const bool snapshots, wants_snapshots());
   wire::StartRequest request;
   request.stamp_dir = places.state_dir + "/stamps";
   request.uid_lock_file = places.state_dir + "/uids";
   request.max_snapshots = static_cast<std::uint64_t>(settings.max_snapshots);
   request.snapshot_cache_mb = kDefaultSnapshotCacheMb;
-  const char* snapshots = std::getenv("ORKESTR_SNAPSHOTS");
-  if (snapshots != nullptr && std::string_view(snapshots) == "off") return request;
+  if (!snapshots) return request;
   request.cache_dir = places.cache_dir;
   request.cache_search = places.cache_search;
   return request;
@@ -80,11 +113,11 @@ Result<Prepared> prepare_sandbox(const CreateOptions& options) {
   ORKESTR_TRY(p.places, base::find_places());
   ORKESTR_TRY(p.libexec, find_libexec());
   ORKESTR_TRY(const auto accelerator, forced_accelerator());
+  ORKESTR_TRY(p.settings, read_capacity_settings());
+  ORKESTR_TRY(p.request, start_request(p.places, p.settings));
   ORKESTR_TRY(const auto files, image::open_template(p.places.cache_search, options.template_name,
                                                      p.libexec + "/orkestr-agent", p.places.cache_dir));
   ORKESTR_TRY(const auto sandboxes_dir, registry::prepare_state_directory(p.places.state_dir));
-  ORKESTR_TRY(p.settings, read_capacity_settings());
-  p.request = start_request(p.places, p.settings);
   p.request.sandboxes_dir = sandboxes_dir;
   p.request.accelerator = accelerator;
   ORKESTR_CHECK(image::verify_template(files, p.request.stamp_dir));

@@ -16,8 +16,9 @@ namespace orkestr::local {
 // ORKESTR_ACCEL: "", "kvm" or "tcg"; invalid_argument for anything else.
 Result<std::string> forced_accelerator();
 
-// What a supervisor is told about where things are, whatever it is started for.
-wire::StartRequest start_request(const base::Places& places, const CapacitySettings& settings);
+// What a supervisor is told about where things are, whatever it is started for. invalid_argument: ORKESTR_SNAPSHOTS or
+// ORKESTR_LOG is of no use.
+Result<wire::StartRequest> start_request(const base::Places& places, const CapacitySettings& settings);
 
 // Everything for a new sandbox but the decision to start one.
 struct Prepared {

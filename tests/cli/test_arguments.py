@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import PROGRAM
+from conftest import PROGRAM, Cli
 
 COMMANDS = [
     ["run"], ["create"], ["exec"], ["shell"], ["ls"], ["rm"], ["cp"], ["inspect"], ["events"], ["commands"], ["logs"], ["kill"],
@@ -43,11 +43,19 @@ def test_the_list_of_commands_is_complete(empty):
         (["run"], "template is required"),
         (["run", "python-3.12-bare"], "-- COMMAND"),
         (["run", "python-3.12-bare", "--"], "-- COMMAND"),
+        (["exec", "-it", "sbx_1", "bash"], "orkestr exec -it sbx_1 -- bash"),
+        (["exec", "sbx_1", "other", "--", "bash"], "orkestr: exec: not expected: other; `orkestr exec --help` shows all"),
+        (["exec", "--tiemout", "5", "sbx_1", "bash"], "did you mean --timeout?"),
         (["run", "pyton-3.12-bare", "--", "true"], "Did you mean python-3.12-bare?"),
         (["run", "python-3.12-bare", "--size", "huge", "--", "true"], "small, medium"),
         (["run", "python-3.12-bare", "--env", "novalue", "--", "true"], "NAME=VALUE"),
         (["create", "python-3.12-bare", "--timeout", "3"], "3"),
-        (["create", "python-3.12-bare", "--memory-mb", "soon"], "soon"),
+        (["create", "python-3.12-bare", "--memory-mb", "soon"], "orkestr: create: --memory-mb is 'soon'; a number is needed"),
+        (["run", "python-3.12-bare", "--timeout", "5 min", "--", "true"], "'5 min' is no length of time; write seconds, or 90s, 5m"),
+        (["exec", "sbx_1", "--timeout", "nan", "--", "true"], "'nan' is no length of time"),
+        (["exec", "sbx_1", "--timeout", "-1s", "--", "true"], "'-1s' is no length of time"),
+        (["exec", "sbx_1", "--timeout", "2d", "--", "true"], "no sandbox"),
+        (["create", "python-3.12-bare", "--timeout", "2d"], "172800"),
         (["exec", "sbx_01K", "--", "true"], "no sandbox whose id begins with 'sbx_01K'"),
         (["exec", "sbx_00000000000000000000000000", "--", "true"], "sbx_00000000000000000000000000"),
         (["inspect", "nobody"], "nobody"),
@@ -57,6 +65,8 @@ def test_the_list_of_commands_is_complete(empty):
         (["kill", "sbx_1"], "command is required"),
         (["exec", "sbx_1", "--json", "--", "true"], "--background"),
         (["exec", "sbx_1", "--background", "--tty", "--", "true"], "--tty"),
+        (["exec", "sbx_1", "--background", "--timeout", "5", "--", "true"], "exec: --background goes without --timeout"),
+        (["exec", "sbx_1", "-n", "-i", "--", "true"], "excludes"),
         (["pool"], "subcommand is required"),
         (["pool", "set"], "template is required"),
         (["pool", "set", "python-3.12-bare=many"], "TEMPLATE=N"),
@@ -64,6 +74,7 @@ def test_the_list_of_commands_is_complete(empty):
         (["pool", "set", "python-3.12-bare", "--size", "huge"], "small, medium"),
         (["pool", "set", "pyton-3.12-bare=1"], "Did you mean python-3.12-bare?"),
         (["pool", "set", "python-3.12-bare", "--idle", "3"], "idle_timeout"),
+        (["pool", "clear", "pyton-3.12-bare"], "Did you mean python-3.12-bare?"),
         (["pause", "nobody"], "nobody"),
         (["timeout", "sbx_1"], "seconds is required"),
         (["timeout", "sbx_1", "soon"], "soon"),
@@ -71,7 +82,8 @@ def test_the_list_of_commands_is_complete(empty):
         (["rm", "nobody"], "nobody"),
         (["ls", "--status", "asleep"], "asleep"),
         (["cp", "a", "b"], "neither"),
-        (["cp", "sbx_1:/a", "sbx_2:/b"], "both"),
+        (["cp", "sbx_1:/a", "sbx_2:/b"], "both are"),
+        (["cp", "x:y", "sbx_1:/b"], "both are; write ./x:y for a file here"),
         (["cp", "a", "sbx_1:b"], "absolute"),
         (["template", "inspect", "nothing-like-it"], "nothing-like-it"),
         (["completion", "csh"], "csh"),
@@ -82,6 +94,33 @@ def test_what_is_wrong_is_named_and_exits_2(empty, arguments, expected):
     done = empty(*arguments)
     assert (done.returncode, done.stdout) == (2, b""), done.stderr
     assert expected in done.stderr.decode()
+
+
+def test_what_follows_a_command_without_two_dashes_is_shown_with_them(empty):
+    done = empty("run", "python-3.12-bare", "--size", "small", "python3", "-c", "print(1)")
+    line = "orkestr run python-3.12-bare --size small -- python3 -c 'print(1)'"
+    assert (done.returncode, done.stderr.decode()) == (2, f"orkestr: run: the command stands behind two dashes: {line}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["ls", "a"], ["template"], ["rm"], ["create", "x", "--cpu", "y"]], ids=" ".join)
+def test_what_is_wrong_begins_with_the_program_and_the_command(empty, arguments):
+    text = empty(*arguments).stderr.decode()
+    assert text.startswith("orkestr: " + "".join(f"{word}: " for word in arguments[:1])) and text.count("\n") == 1
+    assert text.endswith("shows all\n")
+
+
+@pytest.mark.parametrize(
+    "variables, expected",
+    [
+        ({"ORKESTR_SNAPSHOTS": "offf"}, "ORKESTR_SNAPSHOTS is 'offf'; allowed are on, off"),
+        ({"ORKESTR_LOG": "/no-such-directory/log"}, "'/no-such-directory/log': No such file or directory"),
+        ({"ORKESTR_LOG": "log"}, "absolute"),
+    ],
+    ids=str,
+)
+def test_a_variable_that_is_of_no_use_is_said_before_anything_starts(tmp_path, variables, expected):
+    done = Cli(tmp_path, **variables)("create", "python-3.12-bare")
+    assert done.returncode == 2 and expected in done.stderr.decode()
 
 
 def test_version(empty):
@@ -193,6 +232,11 @@ def test_doctor_knows_an_old_qemu(empty, tmp_path):
     without = script(tmp_path / "bin" / "qemu", "echo 'QEMU emulator version 10.0.1'")
     qemu = findings(empty, ORKESTR_QEMU=without)["qemu"]
     assert qemu["level"] == "problem" and "microvm" in qemu["message"]
+
+
+def test_doctor_knows_a_variable_that_names_no_qemu(empty):
+    qemu = findings(empty, ORKESTR_QEMU="/no/such/qemu")["qemu"]
+    assert qemu["level"] == "problem" and qemu["remedy"].startswith("unset ORKESTR_QEMU, or name a program")
 
 
 def test_doctor_knows_a_template_without_its_kernel(empty):

@@ -88,6 +88,15 @@ def test_doctor_says_whether_this_user_can_build(nobody):
     assert ids["remedy"] == "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 nobody"
 
 
+def test_doctor_says_how_this_user_may_use_kvm(nobody):
+    if not os.path.exists("/dev/kvm") or subprocess.run([*USER, "test", "-w", "/dev/kvm"]).returncode == 0:
+        pytest.skip("nobody is not refused /dev/kvm here")
+    report = json.loads(nobody("doctor", "--json").stdout)
+    (accelerator,) = [finding for finding in report["findings"] if finding["check"] == "accelerator"]
+    assert "kvm-refused" in accelerator["message"]
+    assert accelerator["remedy"] == "sudo usermod -aG kvm $USER, and log in again"
+
+
 def test_a_build_that_is_not_possible_says_why(nobody):
     refused = nobody("template", "build", "debian-12", "--force", subids="")
     assert refused.returncode == 1

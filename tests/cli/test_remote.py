@@ -68,6 +68,10 @@ def test_a_sandbox_of_the_service(remote, tmp_path):
         remote.ok("cp", str(tmp_path / "up"), f"{id}:/workspace/file")
         remote.ok("cp", f"{id}:/workspace/file", str(tmp_path / "down"))
         assert (tmp_path / "down").read_bytes() == bytes(range(256))
+        remote.ok("exec", id, "--", "bash", "-c", "mkdir -p tree/sub; ln -s sub tree/link; echo text > tree/sub/file")
+        done = remote("cp", f"{id}:/workspace/tree", str(tmp_path / "tree"))
+        assert done.returncode == 0 and b"left out /workspace/tree/link: " in done.stderr
+        assert (tmp_path / "tree" / "sub" / "file").read_text() == "text\n" and not (tmp_path / "tree" / "link").exists()
         command = remote.ok("exec", "--background", id, "--", "echo", "in", "the", "background").strip()
         assert command in remote.ok("commands", id)
         assert remote.ok("logs", id, command, "--follow") == "in the background\n"

@@ -12,7 +12,7 @@ import termios
 import time
 
 import pytest
-from conftest import PROGRAM, TEMPLATE
+from conftest import PROGRAM, TEMPLATE, Cli, real_cache
 
 EVERY_BYTE = bytes(range(256)) * 1000
 
@@ -43,11 +43,31 @@ def test_exit_codes_of_exec(cli, sandbox):
     assert code("--", "bash", "-c", "exit 42") == 42
     assert code("--", "bash", "-c", "kill -9 $$") == 137
     assert code("--timeout", "0.5", "--", "sleep", "60") == 124
+    assert code("--timeout", "1s", "--", "sleep", "60") == 124
     assert code("--", "no-such-program") == 127
     assert code("--", "/etc/passwd") == 126
     assert code("--cwd", "relative", "--", "true") == 2
     # Arguments arrive as they are: brackets, empty ones, dashes.
     assert cli.ok("exec", sandbox, "--", "printf", "<%s>", "[a,b]", "", "--", "-x") == "<[a,b]><><--><-x>"
+
+
+def test_a_shell_line_in_one_word(cli, sandbox):
+    done = cli("exec", sandbox, "--", "ls -l /")
+    assert done.returncode == 127 and done.stderr.decode().endswith("orkestr: a shell line is `-- sh -c 'ls -l /'`\n")
+    assert b"sh -c" not in cli("exec", sandbox, "--", "no-such-program").stderr
+
+
+def test_a_loop_keeps_its_standard_input(cli, sandbox):
+    loop = f"while read -r word; do '{PROGRAM}' exec $FLAG {sandbox} -- bash -c 'cat; echo got $0' $word; done"
+
+    def lines(flag: str) -> bytes:
+        environment = {**cli.environment, "FLAG": flag}
+        done = subprocess.run(["bash", "-c", loop], input=b"one\ntwo\n", capture_output=True, env=environment, timeout=60)
+        return done.stdout
+
+    assert lines("--no-stdin") == b"got one\ngot two\n"
+    assert lines("") == b"two\ngot one\n"
+    assert cli("run", TEMPLATE, "-n", "--", "cat", input=b"not for it").stdout == b""
 
 
 def test_a_reader_that_leaves_ends_the_command(cli, sandbox):
@@ -79,12 +99,26 @@ def test_keep_and_prefixes(cli):
     assert done.returncode == 0, done.stderr
     kept = done.stderr.decode().strip()
     assert cli.ok("exec", kept[:-2].lower().removeprefix("sbx_"), "--", "cat", "/workspace/file") == "kept\n"
+    other = cli.ok("create", TEMPLATE).strip()
     ambiguous = cli("inspect", "sbx_")
     assert ambiguous.returncode == 2 and kept in ambiguous.stderr.decode() and "give more" in ambiguous.stderr.decode()
+    cli.ok("rm", other)
     assert cli.ok("rm", kept) == f"{kept}\n"
     assert kept not in [one["id"] for one in cli.json("ls")]
     assert [one["status"] for one in cli.json("ls", "-a") if one["id"] == kept] == ["terminated"]
     assert cli("exec", kept, "--", "true").returncode == 125
+
+
+def test_a_beginning_of_the_only_one_that_lives_is_enough(tmp_path):
+    home = Cli(tmp_path)
+    (tmp_path / "cache").symlink_to(real_cache())
+    first, second = (home.ok("create", TEMPLATE).strip() for _ in range(2))
+    home.ok("rm", first)
+    assert json.loads(home.ok("inspect", "sbx_", "--json"))["id"] == second
+    assert '"created"' in home.ok("events", "sbx_", "--json")
+    assert home.ok("rm", "sbx_") == f"{second}\n"
+    ended = home("inspect", "sbx_")
+    assert ended.returncode == 2 and first in ended.stderr.decode() and second in ended.stderr.decode()
 
 
 def test_looking(cli, sandbox):
@@ -140,6 +174,52 @@ def test_copy_a_tree_both_ways(cli, sandbox, tmp_path):
     # Into a directory that is there, under its own name.
     cli.ok("cp", f"{sandbox}:/workspace/copy/d1", str(tmp_path / "back"))
     assert (tmp_path / "back" / "d1" / "file 1").stat().st_mode & 0o777 == 0o751
+
+
+SPECIAL = """
+mkdir -p top/sub top/closed; chmod 750 top top/sub; cd top
+echo one > sub/file; ln -s sub/file link; ln -s . loop; ln -s sub directory; ln -s nowhere dangling; ln -s /dev/zero device; mkfifo pipe
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+"""
+LEFT_OUT = {"loop", "directory", "dangling", "device", "pipe", "socket"}
+
+
+def test_what_is_no_file_is_left_out_both_ways(cli, sandbox, tmp_path):
+    def left_out(done) -> dict[str, str]:
+        assert done.returncode == 0, done.stderr
+        lines = [line.removeprefix("orkestr: left out ") for line in done.stderr.decode().splitlines()]
+        return {line.split(": ", 1)[0].rsplit("/", 1)[1]: line.split(": ", 1)[1] for line in lines}
+
+    cli.ok("exec", sandbox, "-w", "/tmp", "--", "bash", "-ec", SPECIAL)
+    said = left_out(cli("cp", f"{sandbox}:/tmp/top", str(tmp_path / "down")))
+    assert said.keys() == LEFT_OUT and "link to a directory" in said["loop"] and "pipe" in said["pipe"]
+    subprocess.run(["bash", "-ec", SPECIAL], cwd=tmp_path, check=True)
+    said = left_out(cli("cp", str(tmp_path / "top"), f"{sandbox}:/tmp/up"))
+    assert said.keys() == LEFT_OUT and "link to a directory" in said["loop"]
+    there = cli.ok("exec", sandbox, "-w", "/tmp/up", "--", "find", "-mindepth", "1", "-printf", "%P %y %m\\n").splitlines()
+    here = subprocess.run(["find", "-mindepth", "1", "-printf", "%P %y %m\\n"], cwd=tmp_path / "down", capture_output=True, text=True)
+    assert sorted(there) == sorted(here.stdout.splitlines())
+    assert {line.split()[0] for line in there} == {"sub", "sub/file", "link", "closed"} and "sub d 750" in there
+    # A link that is named is followed.
+    cli.ok("cp", f"{sandbox}:/tmp/top/directory", str(tmp_path / "named"))
+    assert (tmp_path / "named" / "file").read_text() == "one\n"
+
+
+def test_half_a_copy_has_the_modes_of_its_directories(cli, sandbox, tmp_path):
+    cli.ok("exec", sandbox, "-w", "/tmp", "--", "bash", "-ec", "mkdir -p half/a half/b; echo x > half/b/file; chmod 755 half half/a")
+    (tmp_path / "half" / "b").mkdir(parents=True)
+    (tmp_path / "half" / "b" / "file").mkdir()
+    done = cli("cp", f"{sandbox}:/tmp/half", str(tmp_path))
+    assert done.returncode == 1 and b"file" in done.stderr
+    assert [(tmp_path / "half" / name).stat().st_mode & 0o777 for name in (".", "a", "b")] == [0o755] * 3
+
+
+def test_copy_names_the_directory_that_is_missing(cli, sandbox, tmp_path):
+    missing = tmp_path / "missing"
+    for source, name in (("/etc/os-release", "file"), ("/etc/apt", "directory")):
+        done = cli("cp", f"{sandbox}:{source}", str(missing / name))
+        assert done.returncode == 1
+        assert done.stderr.decode() == f"orkestr: write {missing / name}: there is no directory {missing}/\n"
 
 
 def test_copy_single_files_and_streams(cli, sandbox, tmp_path):
@@ -228,6 +308,28 @@ def test_run_with_a_terminal_has_colour_only_there(cli, sandbox):
     terminal.expect(b"\x1b[1mID")
     terminal.expect(sandbox.encode())
     assert terminal.exit_code() == 0
+
+
+def test_rm_all_that_is_not_confirmed(cli, sandbox):
+    terminal = Terminal(cli, "rm", "--all")
+    terminal.expect(b"[y/N]")
+    terminal.type(b"n\n")
+    terminal.expect(b"nothing was ended\r\n")
+    assert terminal.exit_code() == 1
+    done = cli("rm", "--all")
+    assert done.returncode == 2 and b"without a terminal to ask on, --yes is needed" in done.stderr
+    assert sandbox in cli.ok("ls")
+
+
+def test_a_machine_that_never_fits_is_refused_at_once(cli):
+    with open("/proc/meminfo") as file:
+        total_mb = int(file.readline().split()[1]) // 1024
+    if total_mb > 65536:
+        pytest.skip("this machine has more memory than a sandbox may ask for")
+    start = time.monotonic()
+    done = cli("create", TEMPLATE, "--memory-mb", "65536")
+    assert done.returncode == 1 and f"{total_mb} MB of memory in all" in done.stderr.decode()
+    assert time.monotonic() - start < 5
 
 
 def test_doctor_is_content_with_this_machine(cli):

@@ -119,6 +119,12 @@ TEST_CASE("capacity: refused before anything is started") {
   CHECK(full.error().code() == ErrorCode::fleet_full_retry);
   CHECK(full.error().message().find("memory_mb=8193") != std::string::npos);
   CHECK(full.error().details().retry_after > 0);
+  // What never fits is no matter of waiting.
+  CHECK(check_capacity(0, 23'488, settings, {2, 24'000, 24'000}).ok());
+  const auto never = check_capacity(0, 23'489, settings, {2, 24'000, 24'000});
+  REQUIRE_FALSE(never);
+  CHECK(never.error().code() == ErrorCode::plan_limit);
+  CHECK(never.error().message().find("24000 MB of memory in all") != std::string::npos);
   // A host that does not say what it has is asked for nothing.
   CHECK(check_capacity(0, 65'536, settings, {2, 0, 0}).ok());
 }

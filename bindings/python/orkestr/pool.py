@@ -106,5 +106,8 @@ def list() -> builtins.list[PoolInfo]:
 
 
 def clear(template: str | None = None) -> int:
-    """Configures none any more, of this template or of any, and ends those that wait. Returns how many there were."""
+    """Configures none any more, of this template or of any, and ends those that wait. Returns how many there were.
+
+    Raises TemplateNotFound where none was configured of it and there is no such template.
+    """
     return _core.pool.clear(b"" if template is None else check.text("template", template))
