@@ -57,8 +57,8 @@ struct GcReport {
   std::vector<std::string> forgotten;  // ids whose records were removed: ended 24 hours ago, or beyond the newest 1,000
   // Paths: what killed builds left, builds and kernels without a user, copies that no paused sandbox needs any more.
   std::vector<std::string> removed;
-  std::uint64_t bytes = 0;             // of all that, as allocated on disk
-  std::string skipped;                 // why the cache was left alone (a build is under way); empty otherwise
+  std::uint64_t bytes = 0;  // of all that, as allocated on disk
+  std::string skipped;      // why the cache was left alone (a build is under way); empty otherwise
 };
 
 // Removes what nothing needs any more. Running sandboxes, finished templates in use and their sources stay. Errors:

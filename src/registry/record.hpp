@@ -46,7 +46,8 @@ struct Record {
 
   std::string to_json() const;
   static Result<Record> from_json(std::string_view json);  // checks format, id and status; unknown members are skipped
-  // The longest that moving all of its memory and disk to files or back may take: a disk below 20 MB/s is taken for broken.
+  // The longest that moving all of its memory and disk to files or back may take: a disk below 20 MB/s is taken for
+  // broken.
   std::chrono::seconds transfer_time() const { return std::chrono::seconds((memory_mb + disk_mb) / 20); }
   bool ended() const { return status == "terminated" || status == "failed"; }
 };

@@ -92,7 +92,8 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--json") == 0) json_file = argv[i + 1];
   }
   if (published.empty() || python.empty() || package.empty() || script.empty()) {
-    fmt::print(stderr, "usage: {} --published PYTHON --python PYTHON --package DIR --script FILE [--json FILE]\n", argv[0]);
+    fmt::print(stderr, "usage: {} --published PYTHON --python PYTHON --package DIR --script FILE [--json FILE]\n",
+               argv[0]);
     return 2;
   }
   for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
