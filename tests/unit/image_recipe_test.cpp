@@ -137,10 +137,6 @@ TEST_CASE("a recipe that is wrong says where") {
   CHECK(contains(refusal(with_parts(R"(,{"source":"gem"})")), "part 2"));
   CHECK(contains(refusal(with_parts("," + std::string(kDebian))), "part 2"));  // a second root
   CHECK(contains(refusal(R"({"name":"x","parts":[{"source":"npm"}]})"), "part 1"));
-  const auto pip = refusal(with_parts(R"(,{"source":"pip","python":"3.12","packages":["requests"]})"));
-  CHECK(contains(pip, "part 2: packages[0]: must be an object; its members are name, version, sha256"));
-  const auto second = R"(,{"source":"pip","python":"3.12","packages":[{"name":"a","version":"1"},{"name":"b"}]})";
-  CHECK(contains(refusal(with_parts(second)), "packages[1]: 'version'"));
   CHECK(contains(refusal(with_parts(R"(,{"source":"npm","package":"a","version":"1","unpack":["a"]})")),
                  "unpack[0]: must"));
   const std::string unpack = R"("unpack":[{"from":"a","to":"/b"}])";
@@ -162,7 +158,8 @@ TEST_CASE("a recipe that is wrong says where") {
   CHECK(contains(pip(R"([{"name":"numpy"}])"), "version"));
   CHECK(contains(pip(R"([{"name":"--index-url","version":"1"}])"), "name"));
   CHECK(contains(pip(R"([{"name":"numpy","version":"2; rm"}])"), "version"));
-  CHECK(contains(pip(R"(["numpy"])"), "object"));
+  CHECK(contains(pip(R"(["numpy"])"), "part 2: packages[0]: must be an object; its members are name, version, sha256"));
+  CHECK(contains(pip(R"([{"name":"a","version":"1"},{"name":"b"}])"), "packages[1]: 'version'"));
   CHECK(contains(pip("[]"), "packages"));
   CHECK(contains(refusal(R"({"name":"x","parts":[{"source":"container","image":"a"}]})"), "instead"));
   CHECK(contains(refusal(R"({"name":"x","parts":[{"source":"debian","suite":"--evil","packages":["a"]}]})"), "suite"));
