@@ -84,6 +84,30 @@ Result<void> own_directory(const std::string& path, mode_t mode) {
 
 }  // namespace
 
+Result<void> check_home(const std::string& home) {
+  struct stat info {};
+  if (::stat(home.c_str(), &info) != 0) {
+    if (errno == ENOENT) return {};
+    return errno_error("look at " + home, errno);
+  }
+  if (!S_ISDIR(info.st_mode)) return errno_error(home, ENOTDIR);
+  const uid_t self = ::geteuid();
+  if (info.st_uid != self && info.st_uid != 0) {
+    return Error(ErrorCode::not_permitted,
+                 fmt::format("ORKESTR_HOME is {}, which belongs to user {}, who could put other files in the place of "
+                             "user {}'s. Give it to this user with `chown {} {}`, or set ORKESTR_HOME to another "
+                             "directory.",
+                             home, info.st_uid, self, self, home));
+  }
+  if ((info.st_mode & 0022U) != 0) {
+    return Error(ErrorCode::not_permitted,
+                 fmt::format("ORKESTR_HOME is {}, which has mode {:04o}: other users could put files in the place of "
+                             "those in it. Repair it with `chmod go-w {}`, or set ORKESTR_HOME to another directory.",
+                             home, info.st_mode & 07777U, home));
+  }
+  return {};
+}
+
 unsigned state_dir_mode() { return 0700; }
 unsigned cache_dir_mode() { return ::geteuid() == 0 ? 0755 : 0700; }
 
@@ -94,6 +118,7 @@ Result<Places> name_places() {
   Places places;
   if (!home.empty()) {
     ORKESTR_CHECK(require_absolute("ORKESTR_HOME", home));
+    places.home = home;
     places.state_dir = home + "/state";
     places.cache_dir = home + "/cache";
     places.cache_search = {places.cache_dir, system_cache};
@@ -111,11 +136,11 @@ Result<Places> name_places() {
 
 Result<Places> find_places() {
   ORKESTR_TRY(const Places places, name_places());
-  const std::string home = environment("ORKESTR_HOME");
   // make_directories gives its mode to every parent it makes, and root's cache must be reachable by users.
   if (::geteuid() == 0) {
-    ORKESTR_CHECK(make_directories(home.empty() ? std::string(kSystemRoot) : home, 0755));
+    ORKESTR_CHECK(make_directories(places.home.empty() ? std::string(kSystemRoot) : places.home, 0755));
   }
+  if (!places.home.empty()) ORKESTR_CHECK(check_home(places.home));
   ORKESTR_CHECK(own_directory(places.state_dir, state_dir_mode()));
   ORKESTR_CHECK(own_directory(places.cache_dir, cache_dir_mode()));
   return places;

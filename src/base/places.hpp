@@ -17,6 +17,7 @@
 namespace orkestr::base {
 
 struct Places {
+  std::string home;       // ORKESTR_HOME; empty: not set
   std::string state_dir;  // sandboxes; 0700
   std::string cache_dir;  // templates, kernels, initramfs: everything in it can be made again
   // Where templates are looked for, in order. The system's cache comes first, except that an explicit ORKESTR_HOME
@@ -30,6 +31,9 @@ struct Places {
 Result<Places> find_places();
 // The same without looking at them: only the environment decides, and nothing is made.
 Result<Places> name_places();
+// not_permitted where the directory ORKESTR_HOME is somebody's but ours or root's, or others can write it: they could
+// move away what is in it. One that is not there is fine. find_places() asks this, too.
+Result<void> check_home(const std::string& home);
 // The modes that find_places() gives and asks for.
 unsigned state_dir_mode();
 unsigned cache_dir_mode();

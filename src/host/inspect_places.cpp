@@ -109,6 +109,10 @@ std::string size_text(std::uint64_t bytes) {
 }
 
 bool inspect_places(const base::Places& places, Findings& findings) {
+  if (const auto home = base::check_home(places.home); !home) {
+    findings.problem("ORKESTR_HOME", home.error().message(), "see the message, or set it to another directory");
+    return false;
+  }
   const bool state = inspect_directory("state directory", places.state_dir, base::state_dir_mode(), findings);
   const bool cache = inspect_directory("cache directory", places.cache_dir, base::cache_dir_mode(), findings);
   if (state) {

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
+#include "base/file.hpp"
 #include "base/id.hpp"
 #include "base/system.hpp"
 #include "base/try.hpp"
@@ -84,6 +86,15 @@ Result<void> check_log() {
   return file ? Result<void>() : refused(std::strerror(errno));
 }
 
+// All that root runs takes uids from one range, whatever ORKESTR_HOME is: so there is one file of locks. Where /run
+// cannot be written (a user namespace, a read-only container), each state directory has its own.
+std::string uid_lock_file(const base::Places& places) {
+  const std::string directory = "/run/orkestr";
+  const bool fixed = ::geteuid() == 0 && base::make_directories(directory) &&
+                     ::faccessat(AT_FDCWD, directory.c_str(), W_OK, AT_EACCESS) == 0;
+  return (fixed ? directory : places.state_dir) + "/uids";
+}
+
 }  // namespace
 
 Result<std::string> forced_accelerator() {
@@ -99,7 +110,7 @@ Result<wire::StartRequest> start_request(const base::Places& places, const Capac
   ORKESTR_TRY(const bool snapshots, wants_snapshots());
   wire::StartRequest request;
   request.stamp_dir = places.state_dir + "/stamps";
-  request.uid_lock_file = places.state_dir + "/uids";
+  request.uid_lock_file = uid_lock_file(places);
   request.max_snapshots = static_cast<std::uint64_t>(settings.max_snapshots);
   request.snapshot_cache_mb = kDefaultSnapshotCacheMb;
   if (!snapshots) return request;

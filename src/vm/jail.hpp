@@ -59,8 +59,9 @@ struct JailConfig {
   std::vector<gid_t> groups;             // supplementary groups beside it (kvm's)
   bool landlock = true;  // restrict the file system to what is named here and the program's own libraries and data
   std::vector<std::string> read_paths;  // readable beside those
-  std::string private_directory;        // where the program's own libraries lie around it or around $HOME, they are not
-  std::vector<int> read_fds;            // open files that may be opened again for reading (/proc/self/fd/N)
+  // No tree of the program's own becomes readable that holds $HOME or this directory (the sandbox's).
+  std::string private_directory;
+  std::vector<int> read_fds;             // open files that may be opened again for reading (/proc/self/fd/N)
   std::vector<std::string> write_paths;  // devices that are opened read-write (/dev/kvm)
 };
 

@@ -40,6 +40,19 @@ mode_t mode_of(const std::string& path) {
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
+// An ordinary user for the rest of a test that root runs, as the owner of `directory`.
+struct OrdinaryUser {
+  explicit OrdinaryUser(const std::string& directory) {
+    if (::geteuid() != 0) return;
+    REQUIRE(::chown(directory.c_str(), kNobody, kNobody) == 0);
+    REQUIRE(::seteuid(kNobody) == 0);
+  }
+  ~OrdinaryUser() {
+    if (::getuid() == 0) CHECK(::seteuid(0) == 0);
+  }
+  static constexpr uid_t kNobody = 65534;
+};
+
 }  // namespace
 
 TEST_CASE("ORKESTR_HOME names both places, and its templates come before the system's") {
@@ -70,6 +83,44 @@ TEST_CASE("a place that others could write is refused with the command that repa
   CHECK_FALSE(base::find_places());
 }
 
+TEST_CASE("an ORKESTR_HOME that others could write is refused, whatever is in it") {
+  TempDirectory work;
+  const std::string home = work / "home";
+  Variable variable("ORKESTR_HOME", home.c_str());
+  CHECK(base::check_home(home));  // it is not there yet
+  REQUIRE(base::find_places());
+  for (const mode_t mode : {0777, 01777, 0775, 0757}) {
+    CAPTURE(mode);
+    REQUIRE(::chmod(home.c_str(), mode) == 0);
+    auto refused = base::find_places();
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code() == ErrorCode::not_permitted);
+    CHECK(contains(refused.error().message(), "ORKESTR_HOME is " + home));
+    CHECK(contains(refused.error().message(), "chmod go-w " + home));
+  }
+  REQUIRE(::chmod(home.c_str(), 0755) == 0);
+  CHECK(base::find_places());
+}
+
+TEST_CASE("an ORKESTR_HOME of another user is refused, one of root's is fine" * doctest::skip(::geteuid() != 0)) {
+  TempDirectory work;
+  const std::string home = work / "home";
+  Variable variable("ORKESTR_HOME", home.c_str());
+  REQUIRE(base::find_places());
+  REQUIRE(::chown(home.c_str(), 12345, 12345) == 0);
+  auto refused = base::find_places();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == ErrorCode::not_permitted);
+  CHECK(contains(refused.error().message(), "which belongs to user 12345"));
+  CHECK(contains(refused.error().message(), "chown 0 " + home));
+
+  REQUIRE(::chown(home.c_str(), 0, 0) == 0);
+  for (const char* part : {"state", "cache"}) REQUIRE(::chown((home + "/" + part).c_str(), 65534, 65534) == 0);
+  REQUIRE(::chmod((home + "/cache").c_str(), 0700) == 0);
+  OrdinaryUser user(work.path());
+  CHECK(base::find_places());
+}
+
 TEST_CASE("a place that belongs to someone else is refused" * doctest::skip(::geteuid() != 0)) {
   TempDirectory work;
   Variable variable("ORKESTR_HOME", work.path().c_str());
@@ -91,19 +142,6 @@ TEST_CASE("a relative ORKESTR_HOME is refused, an empty one is none") {
   }
   CHECK_FALSE(base::exists("relative"));
 }
-
-// An ordinary user for the rest of a test that root runs, as the owner of `directory`.
-struct OrdinaryUser {
-  explicit OrdinaryUser(const std::string& directory) {
-    if (::geteuid() != 0) return;
-    REQUIRE(::chown(directory.c_str(), kNobody, kNobody) == 0);
-    REQUIRE(::seteuid(kNobody) == 0);
-  }
-  ~OrdinaryUser() {
-    if (::getuid() == 0) CHECK(::seteuid(0) == 0);
-  }
-  static constexpr uid_t kNobody = 65534;
-};
 
 TEST_CASE("a user's places follow XDG, the system's templates come first") {
   TempDirectory work;
