@@ -14,7 +14,7 @@ TEST_CASE("two homes of root take their sandboxes' uids from one file of locks" 
   base::Places one, other;
   one.state_dir = "/one/state";
   other.state_dir = "/other/state";
-  const auto file = local::start_request(one, {}).uid_lock_file;
-  CHECK(file == local::start_request(other, {}).uid_lock_file);
+  const auto file = local::start_request(one, {}).value().uid_lock_file;
+  CHECK(file == local::start_request(other, {}).value().uid_lock_file);
   CHECK(file == "/run/orkestr/uids");
 }
