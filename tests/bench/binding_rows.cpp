@@ -142,7 +142,9 @@ Result<double> peak_mb() {
 }
 
 Result<void> pour(const Sandbox& sandbox, std::size_t mib) {
-  ORKESTR_TRY(auto stream, sandbox.exec_stream(fmt::format("head -c {}M /dev/zero", mib)));
+  ExecOptions patient;
+  patient.timeout = std::chrono::minutes(10);
+  ORKESTR_TRY(auto stream, sandbox.exec_stream(fmt::format("head -c {}M /dev/zero", mib), patient));
   std::size_t size = 0;
   while (true) {
     ORKESTR_TRY(const auto chunk, stream.next());

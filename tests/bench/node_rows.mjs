@@ -8,6 +8,7 @@ import { Sandbox } from "orkestr";
 const MIB = 2 ** 20;
 const SIZE_MIB = 256;
 const sandbox = await Sandbox.get(process.argv[2]);
+const PATIENT = { timeoutSeconds: 600 };
 
 function check(good, what) {
   if (!good) throw new Error(what);
@@ -47,7 +48,7 @@ async function pull(pieces) {
 
 async function pour(mib) {
   let size = 0;
-  for await (const chunk of sandbox.execStream(`head -c ${mib}M /dev/zero`)) size += chunk.dataBytes.length;
+  for await (const chunk of sandbox.execStream(`head -c ${mib}M /dev/zero`, PATIENT)) size += chunk.dataBytes.length;
   check(size === mib * MIB, `${size} bytes of ${mib} MiB came`);
 }
 const peakMb = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
@@ -63,7 +64,7 @@ const SAMPLES = {
   async upload() {
     payload();
     const rate = await rateOf(write);
-    const { stdout } = await sandbox.exec("sha256sum /workspace/blob", { timeoutSeconds: 300 });
+    const { stdout } = await sandbox.exec("sha256sum /workspace/blob", PATIENT);
     check(stdout.startsWith(digest), `the file's hash differs: ${stdout}`);
     return rate;
   },
@@ -71,7 +72,7 @@ const SAMPLES = {
   stdout: () =>
     pull(async () => {
       const got = [];
-      for await (const chunk of sandbox.execStream("cat /workspace/blob")) got.push(chunk.dataBytes);
+      for await (const chunk of sandbox.execStream("cat /workspace/blob", PATIENT)) got.push(chunk.dataBytes);
       return got;
     }),
   async stdout_memory() {
@@ -83,7 +84,7 @@ const SAMPLES = {
   },
   streams_500: () =>
     msOf(async () => {
-      const streams = Array.from({ length: 500 }, (_, number) => sandbox.execStream(`echo ${number}`, { timeoutSeconds: 600 }));
+      const streams = Array.from({ length: 500 }, (_, number) => sandbox.execStream(`echo ${number}`, PATIENT));
       const texts = await Promise.all(streams.map(textOf));
       texts.forEach((text, number) => check(text === `${number}\n`, `stream ${number} gave ${text}`));
     }),

@@ -15,6 +15,7 @@ from orkestr import Sandbox
 
 MIB = 2**20
 SIZE_MIB = 256
+PATIENT_SECONDS = 600
 sandbox = Sandbox.get(sys.argv[1])
 
 
@@ -55,7 +56,7 @@ def exec_() -> float:
 def upload() -> float:
     payload()
     rate = rate_of(write)
-    there = sandbox.exec("sha256sum /workspace/blob", timeout_seconds=300).stdout
+    there = sandbox.exec("sha256sum /workspace/blob", timeout_seconds=PATIENT_SECONDS).stdout
     check(there.startswith(payload()[1]), f"the file's hash differs: {there}")
     return rate
 
@@ -78,11 +79,16 @@ def download() -> float:
 
 
 def stdout() -> float:
-    return pull(lambda: [chunk.data_bytes for chunk in sandbox.exec_stream("cat /workspace/blob")])
+    def pieces() -> list[bytes]:
+        stream = sandbox.exec_stream("cat /workspace/blob", timeout_seconds=PATIENT_SECONDS)
+        return [chunk.data_bytes for chunk in stream]
+
+    return pull(pieces)
 
 
 def pour(mib: int) -> None:
-    size = sum(len(chunk.data_bytes) for chunk in sandbox.exec_stream(f"head -c {mib}M /dev/zero"))
+    stream = sandbox.exec_stream(f"head -c {mib}M /dev/zero", timeout_seconds=PATIENT_SECONDS)
+    size = sum(len(chunk.data_bytes) for chunk in stream)
     check(size == mib * MIB, f"{size} bytes of {mib} MiB came")
 
 
@@ -102,7 +108,7 @@ def stdout_memory() -> float:
 
 def streams_500() -> float:
     def work() -> None:
-        streams = [sandbox.exec_stream(f"echo {number}", timeout_seconds=600) for number in range(500)]
+        streams = [sandbox.exec_stream(f"echo {number}", timeout_seconds=PATIENT_SECONDS) for number in range(500)]
         for number, stream in enumerate(streams):
             text = "".join(chunk.data for chunk in stream)
             check(text == f"{number}\n", f"stream {number} gave {text!r}")
