@@ -24,8 +24,8 @@ namespace {
 // The period of the limit: shorter stalls the guest less at a time, longer costs less; the kernel's own default.
 constexpr long kPeriodUs = 100'000;
 constexpr const char* kPrefix = "orkestr-";
-// QEMU's own memory beside the guest's: 64 MiB of translated code, its heap and stacks, the caches of its disks; seen
-// are 30 to 110 MiB.
+// QEMU's own memory beside the guest's: 64 MiB of translated code, its heap and stacks, the caches of its disks; 70 MiB
+// were seen of a guest that had used all of its own.
 constexpr int kOverheadMb = 256;
 constexpr long kLeastQuotaUs = 1'000;  // the kernel's
 

@@ -138,6 +138,7 @@ TEST_CASE("QEMU holds the shared files read-only, the lock, and nothing of ours 
       CHECK(fd.find_first_not_of("0123456789") == std::string::npos);
       CHECK(modes_held(vm->pid(), ORKESTR_PRELOAD) == std::vector<int>{O_RDONLY});
     }
+    CHECK(status->find("Seccomp_filters:\t2") != std::string::npos);  // its own, and the jail's
     CHECK(vm->jail_report().find("own uid")->applied == (::geteuid() == 0));
     CHECK(vm->stderr_tail() == "");
     co_await vm->quit(in_seconds(10));
