@@ -46,8 +46,8 @@ Result<void> make_snapshot(const std::shared_ptr<IoLoop>& loop, ForkLedger& ledg
   }
   bool stopping = false;
   std::unique_lock lock(hand->mutex);
-  while (!hand->outcome) {
-    hand->changed.wait_for(lock, kLookForStop);
+  while (!hand->outcome || !hand->said.empty()) {
+    hand->changed.wait_for(lock, kLookForStop, [&] { return hand->outcome || !hand->said.empty(); });
     auto said = std::exchange(hand->said, {});
     lock.unlock();
     for (const auto& line : said) {
