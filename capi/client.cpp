@@ -1,7 +1,5 @@
 #include "client.hpp"
 
-#include <string>
-
 #include "operation.hpp"
 #include "options.hpp"
 #include "records.hpp"
@@ -10,21 +8,9 @@ namespace orkestr::capi {
 
 constexpr std::chrono::seconds kPatience{5};  // with code of the program's own that runs on our threads
 
-ClientCore::~ClientCore() {
-  if (::getpid() == owner_) {
-    close();
-    return;
-  }
-  dispatcher.forget();
-  for (Worker& worker : workers_) worker.thread.forget();
-}
+ClientCore::~ClientCore() { close(); }
 
 Result<void> ClientCore::check() const {
-  if (::getpid() != owner_) {
-    return Error(ErrorCode::not_ready, "the client belongs to process " + std::to_string(owner_) +
-                                           ", this is its forked child " + std::to_string(::getpid()) +
-                                           "; open another client here");
-  }
   std::lock_guard lock(mutex_);
   if (closed_) return Error(ErrorCode::not_ready, "the client was closed; open another one");
   return {};

@@ -30,8 +30,9 @@
  * 8. Any function may be called from any thread, and from callbacks; but one handle must not be freed while another
  *    thread uses it. (An await frees its operation; cancel and wait may be called beside it all the same.) Callbacks
  *    run one at a time on a thread of the client and must not throw. When a function that takes a callback fails, the
- *    callback is never called; else its last call, and only that, is given ORKESTR_END. In a forked child handles only
- *    answer ORKESTR_NOT_READY.
+ *    callback is never called; else its last call, and only that, is given ORKESTR_END. In a forked child a handle of
+ *    the parent's answers ORKESTR_NOT_READY, and freeing it does nothing; values, errors and the id of a sandbox can
+ *    still be read.
  * 9. Every function is there since 0.7 unless marked "since". docs/ABI.md says what may change and when.
  */
 #ifndef ORKESTR_H

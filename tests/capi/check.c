@@ -95,6 +95,7 @@ int run_all(void) {
     part("files", test_files, client, sandbox);
     part("volume", test_volume, client, sandbox);
     part("host", test_host, client, sandbox);
+    part("fork", test_fork, client, sandbox);
     part("life", test_life, client, sandbox); /* ends the sandbox */
   }
   orkestr_client_free(client);
