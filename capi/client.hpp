@@ -1,8 +1,6 @@
 // What all handles of a client share: the client, its dispatcher, and threads for what the library does in its caller's
-// thread. It lives until the last of them is freed.
+// thread. It lives until the last of them is freed, and for ever in a forked child, which frees none (handle.hpp).
 #pragma once
-
-#include <unistd.h>
 
 #include <functional>
 #include <memory>
@@ -24,8 +22,9 @@ class ClientCore {
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
 
-  // not_ready in a forked child, and once closed.
+  // not_ready once closed.
   Result<void> check() const;
+  // From here on nothing starts; what has started is cancelled, and waited for, 5 s at most in all.
   void close();
 
   // `work` on a thread of its own. Cancelled, the operation completes at once and what comes of the work is dropped;
@@ -56,9 +55,9 @@ class ClientCore {
     Thread thread;
     std::weak_ptr<detail::OperationState> operation;
   };
+  Result<void> check_locked() const;
   Result<void> start(std::function<void()> work, const std::shared_ptr<detail::OperationState>& operation);
 
-  const pid_t owner_ = ::getpid();
   mutable std::mutex mutex_;
   bool closed_ = false;
   std::vector<Worker> workers_;

@@ -148,9 +148,4 @@ void Dispatcher::close(std::chrono::steady_clock::time_point deadline) {
   thread->finish(deadline);
 }
 
-void Dispatcher::forget() {
-  if (thread_) thread_->forget();
-  thread_.reset();
-}
-
 }  // namespace orkestr::capi

@@ -28,7 +28,6 @@ class Dispatcher {
   void drop(std::uint64_t id);
   // Every last call comes now; later ones of watch() fail. Idempotent.
   void close(std::chrono::steady_clock::time_point deadline);
-  void forget();
 
  private:
   struct State;

@@ -74,18 +74,21 @@ void retire(std::unique_ptr<Shell> shell) noexcept {
 
 using namespace orkestr::capi;
 
-namespace {
-struct ErrorBody {
-  explicit ErrorBody(const orkestr::Error& error)
-      : details(std::make_unique<orkestr_value>(to_node(error), kInnerTag)) {}
-  std::unique_ptr<orkestr_value> details;
-  orkestr_status status = ORKESTR_INTERNAL;
+// Like a value, and unlike other handles, it has nothing behind it that a thread could lock.
+struct orkestr_error : Shell {
+  orkestr_error(const orkestr::Error& error, orkestr_status its_status)
+      : Shell(kErrorTag), details(to_node(error), kInnerTag), status(its_status) {}
+  static constexpr std::uint32_t kErrorTag = 0x6f657272;
+  orkestr_value details;
+  const orkestr_status status;
 };
-}  // namespace
 
-struct orkestr_error : Handle<orkestr_error, ErrorBody, 0x6f657272> {
-  using Handle::Handle;
-};
+namespace {
+// Nothing for what is no live error.
+const orkestr_error* find(const orkestr_error* error) {
+  return error != nullptr && error->tag.load(std::memory_order_acquire) == orkestr_error::kErrorTag ? error : nullptr;
+}
+}  // namespace
 
 orkestr_status orkestr::capi::status_of(ErrorCode code) noexcept { return known(code).status; }
 
@@ -94,9 +97,7 @@ orkestr_status orkestr::capi::report(orkestr_error** error, const Error& failure
   const bool no_memory = code == ErrorCode::internal && failure.message() == kNoMemory;
   if (error == nullptr) return no_memory ? ORKESTR_OUT_OF_MEMORY : status;
   try {
-    ErrorBody body(failure);
-    body.status = status;
-    *error = std::make_unique<orkestr_error>(std::move(body)).release();
+    *error = std::make_unique<orkestr_error>(failure, status).release();
     return status;
   } catch (...) {
     return ORKESTR_OUT_OF_MEMORY;
@@ -123,8 +124,8 @@ const char* orkestr_status_name(orkestr_status status) {
 }
 
 orkestr_status orkestr_error_status(const orkestr_error* error) {
-  const auto body = orkestr_error::find(error);
-  return body ? body->status : ORKESTR_OK;
+  const auto* found = find(error);
+  return found != nullptr ? found->status : ORKESTR_OK;
 }
 const char* orkestr_error_message(const orkestr_error* error) {
   return orkestr_value_text(orkestr_error_details(error), "message");
@@ -136,9 +137,14 @@ const char* orkestr_error_request_id(const orkestr_error* error) {
   return orkestr_value_text(orkestr_error_details(error), "request_id");
 }
 const orkestr_value* orkestr_error_details(const orkestr_error* error) {
-  const auto body = orkestr_error::find(error);
-  return body ? body->details.get() : nullptr;
+  const auto* found = find(error);
+  return found != nullptr ? &found->details : nullptr;
 }
-void orkestr_error_free(orkestr_error* error) { orkestr_error::free(error); }
+void orkestr_error_free(orkestr_error* error) {
+  std::uint32_t expected = orkestr_error::kErrorTag;
+  if (error == nullptr || !error->tag.compare_exchange_strong(expected, kFreed)) return;
+  error->details.node = Node();
+  retire(std::unique_ptr<Shell>(error));
+}
 
 const char* orkestr_version(void) { return orkestr::version(); }

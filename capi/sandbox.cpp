@@ -11,7 +11,7 @@ using Begun = Result<std::shared_ptr<Pending>>;
 
 orkestr_sandbox* orkestr::capi::make_handle(Sandbox sandbox, std::shared_ptr<ClientCore> core) {
   std::string id = sandbox.id();
-  return std::make_unique<orkestr_sandbox>(SandboxBody{std::move(sandbox), std::move(core), std::move(id)}).release();
+  return std::make_unique<orkestr_sandbox>(SandboxBody{std::move(sandbox), std::move(core)}, std::move(id)).release();
 }
 
 namespace {
@@ -27,7 +27,8 @@ orkestr_operation* orkestr_sandbox_create(orkestr_client* client, const orkestr_
   return begin_of(client, [&](ClientCore& core) -> Begun {
     if (options == nullptr) return is_null("options");
     ORKESTR_TRY(auto chosen, create_options(options));
-    return giving(Sandbox::create_async(std::move(chosen), core.client));
+    auto progress = gate_of(chosen.on_progress);
+    return telling(std::move(progress), giving(Sandbox::create_async(std::move(chosen), core.client)));
   });
 }
 
@@ -55,8 +56,7 @@ orkestr_operation* orkestr_sandbox_list(orkestr_client* client, const orkestr_li
 }
 
 const char* orkestr_sandbox_id(const orkestr_sandbox* sandbox) {
-  const auto body = orkestr_sandbox::find(sandbox);
-  return body ? body->id.c_str() : "";
+  return orkestr_sandbox::is_live(sandbox) ? sandbox->id.c_str() : "";
 }
 
 orkestr_status orkestr_sandbox_info(const orkestr_sandbox* sandbox, orkestr_value** info, orkestr_error** error) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <orkestr/orkestr.hpp>
+#include <string>
 
 #include "operation.hpp"
 #include "stream.hpp"
@@ -12,7 +13,6 @@ namespace orkestr::capi {
 struct SandboxBody {
   Sandbox sandbox;
   std::shared_ptr<ClientCore> core;
-  std::string id;
 };
 
 struct CommandBody {
@@ -26,7 +26,9 @@ orkestr_command* make_handle(BackgroundCommand command, std::shared_ptr<ClientCo
 }  // namespace orkestr::capi
 
 struct orkestr_sandbox : orkestr::capi::Handle<orkestr_sandbox, orkestr::capi::SandboxBody, 0x6f736278> {
-  using Handle::Handle;
+  orkestr_sandbox(orkestr::capi::SandboxBody body, std::string its_id)
+      : Handle(std::move(body)), id(std::move(its_id)) {}
+  const std::string id;  // not in the body, so that a forked child can ask for the sandbox by it
 };
 struct orkestr_command : orkestr::capi::Handle<orkestr_command, orkestr::capi::CommandBody, 0x6f636d64> {
   using Handle::Handle;
@@ -39,6 +41,7 @@ template <class Work>
 orkestr_operation* begin_of(orkestr_sandbox* sandbox, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
     ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_CHECK(body->core->check());
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};
@@ -49,6 +52,7 @@ template <class Work>
 orkestr_operation* begin_of(orkestr_command* command, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
     ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
+    ORKESTR_CHECK(body->core->check());
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};

@@ -35,6 +35,4 @@ void Thread::finish(std::chrono::steady_clock::time_point deadline) {
   }
 }
 
-void Thread::forget() { static_cast<void>(std::make_unique<std::thread>(std::move(thread_)).release()); }
-
 }  // namespace orkestr::capi

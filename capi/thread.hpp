@@ -22,8 +22,6 @@ class Thread {
   // Lets go of the thread: joined when it ends by `deadline`; otherwise, and when called on that thread, it ends on its
   // own. What it uses must therefore be shared with it.
   void finish(std::chrono::steady_clock::time_point deadline);
-  // For a forked child, where there is no such thread.
-  void forget();
 
  private:
   Thread() = default;

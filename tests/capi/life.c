@@ -1,7 +1,4 @@
 /* Sandboxes from outside: info, events, metrics, pause and resume, the end; and the machine they run on. */
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "check.h"
 
 #define INFO_FIELDS                                                                                               \
@@ -87,32 +84,6 @@ void test_host(orkestr_client* client, orkestr_sandbox* sandbox) {
   test_pool(client);
 }
 
-/* In a forked child handles answer, and do nothing. (It tells by a pipe: what a memory checker makes of its end is not
- * the question.) */
-static void test_fork(orkestr_client* client, orkestr_sandbox* sandbox) {
-  int answer[2], status = 0;
-  char good = 'n';
-  pid_t child;
-  if (!CHECK(pipe(answer) == 0)) return;
-  child = fork();
-  if (child == 0) {
-    orkestr_value* value = NULL;
-    orkestr_error* error = NULL;
-    if (orkestr_await(orkestr_sandbox_exec(sandbox, "true", NULL), 1000, &value, &error) == ORKESTR_NOT_READY &&
-        orkestr_await(orkestr_host_gc(client), 1000, &value, NULL) == ORKESTR_NOT_READY) {
-      good = 'y';
-    }
-    orkestr_error_free(error);
-    orkestr_sandbox_free(sandbox);
-    orkestr_client_free(client);
-    _exit(write(answer[1], &good, 1) == 1 ? 0 : 1);
-  }
-  CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-  CHECK(read(answer[0], &good, 1) == 1 && good == 'y');
-  close(answer[0]);
-  close(answer[1]);
-}
-
 static void test_info(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_list_options list = ORKESTR_LIST_OPTIONS_INIT;
   const orkestr_pair label = {"part", "capi"};
@@ -167,7 +138,6 @@ void test_life(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_value* value;
 
   test_info(client, sandbox);
-  test_fork(client, sandbox);
   FAILS(orkestr_sandbox_snapshot(sandbox, "s"), ORKESTR_NOT_SUPPORTED, "local");
   FAILS(orkestr_snapshot_list(client), ORKESTR_NOT_SUPPORTED, "local");
   FAILS(orkestr_snapshot_get(client, "snp_1"), ORKESTR_NOT_SUPPORTED, "local");
