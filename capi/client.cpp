@@ -1,36 +1,42 @@
 #include "client.hpp"
 
+#include "base/try.hpp"
 #include "operation.hpp"
 #include "options.hpp"
 #include "records.hpp"
 
 namespace orkestr::capi {
 
-constexpr std::chrono::seconds kPatience{5};  // with code of the program's own that runs on our threads
+constexpr std::chrono::seconds kPatience{5};  // of close(), with code of the program's own that runs on our threads
 
 ClientCore::~ClientCore() { close(); }
 
-Result<void> ClientCore::check() const {
-  std::lock_guard lock(mutex_);
+Result<void> ClientCore::check_locked() const {
   if (closed_) return Error(ErrorCode::not_ready, "the client was closed; open another one");
   return {};
 }
 
-Result<void> ClientCore::start(std::function<void()> work, const std::shared_ptr<detail::OperationState>& operation) {
-  if (auto good = check(); !good.ok()) return good;
-  auto thread = Thread::start(std::move(work));
-  if (!thread.ok()) return thread.error();
+Result<void> ClientCore::check() const {
   std::lock_guard lock(mutex_);
+  return check_locked();
+}
+
+Result<void> ClientCore::start(std::function<void()> work, const std::shared_ptr<detail::OperationState>& operation) {
+  // In one piece: what is there when close() looks is cancelled by it, and what comes later is refused.
+  std::lock_guard lock(mutex_);
+  ORKESTR_CHECK(check_locked());
+  ORKESTR_TRY(auto thread, Thread::start(std::move(work)));
   const auto now = std::chrono::steady_clock::now();
   for (auto worker = workers_.begin(); worker != workers_.end();) {
     if (worker->thread.ended()) worker->thread.finish(now);
     worker = worker->thread.ended() ? workers_.erase(worker) : worker + 1;
   }
-  workers_.push_back({std::move(*thread), operation});
+  workers_.push_back({std::move(thread), operation});
   return {};
 }
 
 void ClientCore::close() {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   std::vector<Worker> workers;
   {
     std::lock_guard lock(mutex_);
@@ -41,8 +47,7 @@ void ClientCore::close() {
   for (const Worker& worker : workers) {
     if (auto operation = worker.operation.lock()) operation->cancel();
   }
-  client.close();
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  client.close();  // with a patience of its own, as long as ours
   dispatcher.close(deadline);
   for (Worker& worker : workers) worker.thread.finish(deadline);
 }

@@ -24,6 +24,7 @@ class ClientCore {
 
   // not_ready once closed.
   Result<void> check() const;
+  // From here on nothing starts; what has started is cancelled, and waited for, 5 s at most in all.
   void close();
 
   // `work` on a thread of its own. Cancelled, the operation completes at once and what comes of the work is dropped;
@@ -54,6 +55,7 @@ class ClientCore {
     Thread thread;
     std::weak_ptr<detail::OperationState> operation;
   };
+  Result<void> check_locked() const;
   Result<void> start(std::function<void()> work, const std::shared_ptr<detail::OperationState>& operation);
 
   mutable std::mutex mutex_;

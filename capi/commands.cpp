@@ -68,6 +68,7 @@ orkestr_status orkestr_sandbox_exec_stream(orkestr_sandbox* sandbox, const char*
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
     ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_CHECK(body->core->check());
     ORKESTR_TRY(const auto line, text("command", command));
     ORKESTR_TRY(auto chosen, exec_options(options));
     ORKESTR_TRY(auto opened, body->sandbox.exec_stream(line, std::move(chosen)));
@@ -82,6 +83,7 @@ orkestr_status orkestr_sandbox_run_stream(orkestr_sandbox* sandbox, const char* 
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
     ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_CHECK(body->core->check());
     ORKESTR_TRY(auto words, arguments(argv, argc));
     ORKESTR_TRY(auto chosen, exec_options(options));
     ORKESTR_TRY(auto opened, body->sandbox.run_stream(std::move(words), std::move(chosen)));
@@ -102,7 +104,6 @@ orkestr_operation* orkestr_sandbox_start(orkestr_sandbox* sandbox, const char* c
 orkestr_operation* orkestr_sandbox_command(orkestr_sandbox* sandbox, const char* command_id) {
   return begin_of(sandbox, [&](SandboxBody& body) -> Begun {
     ORKESTR_TRY(const auto id, text("command_id", command_id));
-    ORKESTR_CHECK(body.core->check());
     return giving<BackgroundCommand>(*body.core,
                                      [sandbox = body.sandbox, id](const auto&) { return sandbox.command(id); });
   });
@@ -152,6 +153,7 @@ orkestr_status orkestr_command_stream(orkestr_command* command, uint64_t offset,
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
     ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
+    ORKESTR_CHECK(body->core->check());
     const auto limit = timeout_ms == ORKESTR_FOREVER ? kLongestStream : seconds(timeout_ms, std::chrono::seconds(300));
     ORKESTR_TRY(auto opened, body->command.stream(offset, limit));
     *stream = make_handle(flow(std::move(opened)), body->core);

@@ -27,6 +27,7 @@ orkestr_status open_stream(orkestr_sandbox* sandbox, const char* path, orkestr_s
   return call(error, [&]() -> Result<void> {
     ORKESTR_CHECK(clear_output("stream", stream));
     ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_CHECK(body->core->check());
     ORKESTR_TRY(const auto where, text("path", path));
     ORKESTR_TRY(auto opened, open(body->sandbox.files(), where));
     *stream = make_handle(flow(std::move(opened)), body->core);

@@ -212,8 +212,9 @@ ORKESTR_API orkestr_status orkestr_client_open(const orkestr_client_options* opt
                                                orkestr_error** error);
 /* "local" or "remote"; empty for what is no client. Static. */
 ORKESTR_API const char* orkestr_client_backend(const orkestr_client* client);
-/* Ends its threads: what is under way completes as `cancelled`, later calls fail. Sandboxes live on. Idempotent. Waits
- * for a callback that runs, 5 s at most; called from one, it does not. */
+/* Ends its threads: what has begun completes as `cancelled` (or with its result, if that was faster), nothing begins
+ * any more: ORKESTR_NOT_READY. Sandboxes live on. Idempotent. Waits for callbacks that run, those of progress too, and
+ * for work that is asked to stop: 5 s at most in all. Called from a callback, it does not wait for that one. */
 ORKESTR_API orkestr_status orkestr_client_close(orkestr_client* client, orkestr_error** error);
 /* Handles that came from it keep it open. */
 ORKESTR_API void orkestr_client_free(orkestr_client* client);

@@ -41,6 +41,7 @@ template <class Work>
 orkestr_operation* begin_of(orkestr_sandbox* sandbox, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
     ORKESTR_TRY(const auto body, orkestr_sandbox::open("sandbox", sandbox));
+    ORKESTR_CHECK(body->core->check());
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};
@@ -51,6 +52,7 @@ template <class Work>
 orkestr_operation* begin_of(orkestr_command* command, Work work) noexcept {
   return begin([&]() -> Result<OperationBody> {
     ORKESTR_TRY(const auto body, orkestr_command::open("command", command));
+    ORKESTR_CHECK(body->core->check());
     Result<std::shared_ptr<Pending>> begun = work(*body);
     if (!begun) return begun.error();
     return OperationBody{std::move(*begun), body->core};

@@ -12,16 +12,18 @@ namespace orkestr::core {
 bool Workers::run(Work work) {
   std::lock_guard lock(mutex_);
   if (closed_) return false;
-  std::erase_if(workers_, [](const Worker& worker) { return worker.done->load(); });  // joins what has ended
-  auto done = std::make_shared<std::atomic<bool>>(false);
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(workers_, [now](const Worker& worker) { return worker.ended_by(now); });  // joins it
+  std::promise<void> done;
+  auto ended = done.get_future();
   const base::BlockedSignals blocked;
   try {
-    std::jthread thread([work = std::move(work), done](const std::stop_token& stop) mutable {
+    std::jthread thread([work = std::move(work), done = std::move(done)](const std::stop_token& stop) mutable {
       pthread_setname_np(pthread_self(), "orkestr-work");
       std::exchange(work, nullptr)(stop);  // what it owns goes before it counts as done
-      done->store(true);
+      done.set_value();
     });
-    workers_.push_back({std::move(thread), std::move(done)});
+    workers_.push_back({std::move(thread), std::move(ended)});
   } catch (const std::system_error&) {  // no more threads for this user
     return false;
   }
@@ -36,8 +38,10 @@ void Workers::close() {
     all.swap(workers_);
   }
   for (Worker& worker : all) worker.thread.request_stop();
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (Worker& worker : all) {
-    if (worker.thread.get_id() == std::this_thread::get_id()) {
+    const bool current = worker.thread.get_id() == std::this_thread::get_id();
+    if (current || !worker.ended_by(deadline)) {
       worker.thread.detach();
     } else {
       worker.thread.join();

@@ -4,9 +4,9 @@
 // Thread safety: any thread, a worker itself included.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <functional>
-#include <memory>
+#include <future>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -26,14 +26,19 @@ class Workers {
   // Runs `work` on a thread of its own, with all signals blocked; its token asks it to end soon. False (and the work is
   // dropped) once closed, and when there is no thread to be had.
   bool run(Work work);
-  // Asks all work to stop and waits for it. Idempotent. Called by work itself (which may hold the last handle of its
-  // client) it waits for all others; that one thread ends on its own and touches nothing of this object any more.
+  // Asks all work to stop and waits for it, kPatience at most: it may be in code of the program's own (which is told
+  // the progress). Idempotent. Work that takes longer, and work that calls this itself (which may hold the last handle
+  // of its client), ends on its own and touches nothing of this object any more.
   void close();
+  static constexpr std::chrono::seconds kPatience{5};
 
  private:
   struct Worker {
     std::jthread thread;
-    std::shared_ptr<std::atomic<bool>> done;
+    std::future<void> done;
+    bool ended_by(std::chrono::steady_clock::time_point when) const {
+      return done.wait_until(when) == std::future_status::ready;
+    }
   };
 
   std::mutex mutex_;

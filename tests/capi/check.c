@@ -1,5 +1,7 @@
 #include "check.h"
 
+#include <unistd.h>
+
 int checks = 0, failures = 0;
 
 int check(int good, const char* what, const char* file, int line) {
@@ -60,6 +62,21 @@ void has_fields(const orkestr_value* value, const char* fields, const char* file
   }
 }
 
+static char home_before[4096], home[64];
+
+void enter_home(void) {
+  snprintf(home_before, sizeof home_before, "%s", getenv("ORKESTR_HOME"));
+  snprintf(home, sizeof home, "/tmp/orkestr-test-home-XXXXXX");
+  CHECK(mkdtemp(home) != NULL && setenv("ORKESTR_HOME", home, 1) == 0);
+}
+
+void leave_home(void) {
+  char line[128];
+  CHECK(setenv("ORKESTR_HOME", home_before, 1) == 0);
+  snprintf(line, sizeof line, "rm -r %s", home);
+  CHECK(system(line) == 0);
+}
+
 static void part(const char* name, void (*test)(orkestr_client*, orkestr_sandbox*), orkestr_client* client,
                  orkestr_sandbox* sandbox) {
   const int before = checks, failed = failures;
@@ -95,6 +112,7 @@ int run_all(void) {
     part("files", test_files, client, sandbox);
     part("volume", test_volume, client, sandbox);
     part("host", test_host, client, sandbox);
+    part("close", test_close, client, sandbox);
     part("fork", test_fork, client, sandbox);
     part("life", test_life, client, sandbox); /* ends the sandbox */
   }

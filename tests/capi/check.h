@@ -41,6 +41,13 @@ void refused(orkestr_status got, orkestr_status status, const char* text, orkest
 #define HAS_FIELDS(value, fields) has_fields((value), (fields), __FILE__, __LINE__)
 void has_fields(const orkestr_value* value, const char* fields, const char* file, int line);
 
+/* A place of its own for templates (ORKESTR_HOME), in which this recipe is not built. */
+#define SMALL_RECIPE \
+  "{\"name\": \"small\", \"parts\": [{\"source\": \"debian\", \"suite\": \"bookworm\", \"packages\": [\"bash\"]}]}"
+void enter_home(void);
+/* Back; nothing may be building there any more. */
+void leave_home(void);
+
 /* The parts. `sandbox` runs and is the test's own. */
 void test_values(void);
 void test_arguments(orkestr_client* client, orkestr_sandbox* sandbox);
@@ -53,6 +60,7 @@ void test_streams(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_background(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_files(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_volume(orkestr_client* client, orkestr_sandbox* sandbox);
+void test_close(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_host(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_fork(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_life(orkestr_client* client, orkestr_sandbox* sandbox);
