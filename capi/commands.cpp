@@ -26,19 +26,43 @@ Result<std::vector<std::string>> arguments(const char* const* argv, std::size_t 
   return texts("argv", argv, argc);
 }
 
-// In slices, so that nobody waits for what nobody wants any more.
+// Until the command has ended, 10 s have passed, or nobody wants it any more. False: there was no telling.
+bool follow_to_end(const BackgroundCommand& command, std::chrono::milliseconds left, const ClientCore::Wanted& wanted) {
+  constexpr std::uint64_t kBehindAllOutput = std::uint64_t{1} << 53;  // as large as a number in JSON can be exact
+  constexpr std::chrono::seconds kAtOnce{10};                         // so that a dead connection is noticed
+  constexpr std::chrono::milliseconds kLook{500};                     // at `wanted`; nobody is asked anything for that
+  const auto until = std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(left, kAtOnce);
+  auto stream = command.stream(kBehindAllOutput, kAtOnce);
+  if (!stream.ok()) return false;
+  while (wanted()) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= until) break;
+    const auto chunk = stream->next(std::min(kLook, std::chrono::ceil<std::chrono::milliseconds>(until - now)));
+    if (!chunk.ok()) {
+      const auto code = chunk.error().code();
+      return code == ErrorCode::exec_killed || code == ErrorCode::exec_timeout;
+    }
+    if (!*chunk || (*chunk)->is_final()) break;
+  }
+  return true;
+}
+
+// The service is asked, and again when the output of the command has ended: not all the time.
 Result<CommandInfo> wait_for(const BackgroundCommand& command, std::int64_t timeout_ms,
                              const ClientCore::Wanted& wanted) {
-  constexpr std::chrono::milliseconds kSlice{500};
+  constexpr std::chrono::milliseconds kPause{500};  // where the output cannot be had
   const auto start = std::chrono::steady_clock::now();
   while (true) {
+    ORKESTR_CHECK(command.refresh());
+    CommandInfo info = command.info();
+    if (info.status != CommandStatus::running || !wanted()) return info;
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
     const auto left = waiting_time(timeout_ms) - waited;
-    auto info = command.wait(std::clamp(left, std::chrono::milliseconds(0), kSlice));
-    if (info.ok() || info.error().code() != ErrorCode::exec_timeout || !wanted()) return info;
-    if (left > kSlice) continue;
-    return Error(ErrorCode::exec_timeout, "wait: command " + command.id() + " had not ended after " +
-                                              std::to_string(timeout_ms) + " ms; it runs on");
+    if (left.count() <= 0) {
+      return Error(ErrorCode::exec_timeout, "wait: command " + command.id() + " had not ended after " +
+                                                std::to_string(timeout_ms) + " ms; it runs on");
+    }
+    if (!follow_to_end(command, left, wanted)) std::this_thread::sleep_for(std::min(left, kPause));
   }
 }
 

@@ -112,6 +112,7 @@ int run_all(void) {
     part("files", test_files, client, sandbox);
     part("volume", test_volume, client, sandbox);
     part("host", test_host, client, sandbox);
+    part("wait", test_wait, client, sandbox);
     part("close", test_close, client, sandbox);
     part("fork", test_fork, client, sandbox);
     part("life", test_life, client, sandbox); /* ends the sandbox */

@@ -61,6 +61,7 @@ void test_background(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_files(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_volume(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_close(orkestr_client* client, orkestr_sandbox* sandbox);
+void test_wait(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_host(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_fork(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_life(orkestr_client* client, orkestr_sandbox* sandbox);
