@@ -43,7 +43,9 @@ orkestr_operation* orkestr_template_build(orkestr_client* client, const char* na
                                           const orkestr_template_options* options) {
   return begin_of(client, [&](ClientCore& core) -> Begun {
     ORKESTR_TRY(auto chosen, template_options(options));
-    return giving(Template::build_async(text_or_empty(name), std::move(chosen), core.client));
+    auto progress = gate_of(chosen.on_progress);
+    return telling(std::move(progress),
+                   giving(Template::build_async(text_or_empty(name), std::move(chosen), core.client)));
   });
 }
 
@@ -51,7 +53,9 @@ orkestr_operation* orkestr_template_prepare(orkestr_client* client, const char* 
                                             const orkestr_template_options* options) {
   return begin_of(client, [&](ClientCore& core) -> Begun {
     ORKESTR_TRY(auto chosen, template_options(options));
-    return giving(Template::prepare_async(text_or_empty(name), std::move(chosen), core.client));
+    auto progress = gate_of(chosen.on_progress);
+    return telling(std::move(progress),
+                   giving(Template::prepare_async(text_or_empty(name), std::move(chosen), core.client)));
   });
 }
 

@@ -50,6 +50,7 @@ orkestr_status await(orkestr_operation* operation, std::int64_t timeout_ms, cons
       waited_for->cancel();
       complete = waited_for->wait(kGraceMs);
     }
+    waited_for->end_progress();
     orkestr_operation::free(operation);
     if (!complete) {
       return Error(ErrorCode::cancelled, "not complete within " + std::to_string(timeout_ms) + " ms, and so cancelled");
@@ -153,8 +154,12 @@ orkestr_status orkestr_operation_cancel(orkestr_operation* operation, orkestr_er
   return call(error, [&]() -> Result<void> {
     ORKESTR_TRY(const auto body, orkestr_operation::open("operation", operation));
     body->pending->cancel();
+    body->pending->end_progress();
     return {};
   });
 }
 
-void orkestr_operation_free(orkestr_operation* operation) { orkestr_operation::free(operation); }
+void orkestr_operation_free(orkestr_operation* operation) {
+  if (const auto body = orkestr_operation::find(operation)) body->pending->end_progress();
+  orkestr_operation::free(operation);
+}

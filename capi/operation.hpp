@@ -12,6 +12,7 @@
 
 #include "base/try.hpp"
 #include "client.hpp"
+#include "gate.hpp"
 #include "guard.hpp"
 #include "handle.hpp"
 #include "records.hpp"
@@ -32,6 +33,11 @@ class Pending {
   virtual int fd() = 0;
   virtual void cancel() = 0;
   virtual Result<Outcome> take() = 0;
+
+  std::shared_ptr<Gate> progress;  // none without a callback
+  void end_progress() {
+    if (progress) progress->close();
+  }
 };
 
 // ORKESTR_FOREVER and what comes near it: longer than any program runs, and short enough for arithmetic.
@@ -81,6 +87,12 @@ std::shared_ptr<Pending> giving(Operation<Sandbox> operation);
 std::shared_ptr<Pending> giving(Operation<BackgroundCommand> operation);
 // Its value is what `then` says when it has succeeded.
 std::shared_ptr<Pending> giving(Operation<void> operation, std::function<Node()> then);
+
+// With the gate of the callback that is told its progress.
+inline std::shared_ptr<Pending> telling(std::shared_ptr<Gate> progress, std::shared_ptr<Pending> pending) {
+  pending->progress = std::move(progress);
+  return pending;
+}
 
 // `work` on a thread of the client's, for what the library does in the caller's.
 template <class T>

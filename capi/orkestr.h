@@ -30,9 +30,10 @@
  * 8. Any function may be called from any thread, and from callbacks; but one handle must not be freed while another
  *    thread uses it. (An await frees its operation; cancel and wait may be called beside it all the same.) Callbacks
  *    run one at a time on a thread of the client and must not throw. When a function that takes a callback fails, the
- *    callback is never called; else its last call, and only that, is given ORKESTR_END. In a forked child a handle of
- *    the parent's answers ORKESTR_NOT_READY, and freeing it does nothing; values, errors and the id of a sandbox can
- *    still be read.
+ *    callback is never called; else its last call, and only that, is given ORKESTR_END. (Progress is told on the thread
+ *    that works, and never again once its operation was awaited, cancelled or freed; these wait for a call of it that
+ *    is under way, unless they are called from it.) In a forked child a handle of the parent's answers
+ *    ORKESTR_NOT_READY, and freeing it does nothing; values, errors and the id of a sandbox can still be read.
  * 9. Every function is there since 0.7 unless marked "since". docs/ABI.md says what may change and when.
  */
 #ifndef ORKESTR_H
@@ -234,7 +235,7 @@ typedef struct orkestr_pair {
 } orkestr_pair;
 
 /* `progress` of the building of a template: (template text, step text, index integer, count integer, line text,
- * elapsed_ms integer), borrowed for the call. On the thread that builds. */
+ * elapsed_ms integer), borrowed for the call. On the thread that builds; until when: rule 8. */
 typedef void (*orkestr_progress_callback)(void* user, const orkestr_value* progress);
 
 typedef struct orkestr_create_options {

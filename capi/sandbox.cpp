@@ -27,7 +27,8 @@ orkestr_operation* orkestr_sandbox_create(orkestr_client* client, const orkestr_
   return begin_of(client, [&](ClientCore& core) -> Begun {
     if (options == nullptr) return is_null("options");
     ORKESTR_TRY(auto chosen, create_options(options));
-    return giving(Sandbox::create_async(std::move(chosen), core.client));
+    auto progress = gate_of(chosen.on_progress);
+    return telling(std::move(progress), giving(Sandbox::create_async(std::move(chosen), core.client)));
   });
 }
 

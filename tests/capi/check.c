@@ -113,6 +113,7 @@ int run_all(void) {
     part("volume", test_volume, client, sandbox);
     part("host", test_host, client, sandbox);
     part("wait", test_wait, client, sandbox);
+    part("progress", test_progress, client, sandbox);
     part("close", test_close, client, sandbox);
     part("fork", test_fork, client, sandbox);
     part("life", test_life, client, sandbox); /* ends the sandbox */

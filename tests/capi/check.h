@@ -60,6 +60,7 @@ void test_streams(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_background(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_files(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_volume(orkestr_client* client, orkestr_sandbox* sandbox);
+void test_progress(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_close(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_wait(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_host(orkestr_client* client, orkestr_sandbox* sandbox);
