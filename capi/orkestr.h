@@ -213,9 +213,9 @@ ORKESTR_API orkestr_status orkestr_client_open(const orkestr_client_options* opt
                                                orkestr_error** error);
 /* "local" or "remote"; empty for what is no client. Static. */
 ORKESTR_API const char* orkestr_client_backend(const orkestr_client* client);
-/* Ends its threads: what has begun completes as `cancelled` (or with its result, if that was faster), nothing begins any
- * more: ORKESTR_NOT_READY. Sandboxes live on. Idempotent. Waits for callbacks that run, those of progress too, and for
- * work that is asked to stop: 5 s at most in all. Called from a callback, it does not wait for that one. */
+/* Ends its threads: what has begun completes as `cancelled` (or with its result, if that was faster), nothing begins
+ * any more: ORKESTR_NOT_READY. Sandboxes live on. Idempotent. Waits for callbacks that run, those of progress too, and
+ * for work that is asked to stop: 5 s at most in all. Called from a callback, it does not wait for that one. */
 ORKESTR_API orkestr_status orkestr_client_close(orkestr_client* client, orkestr_error** error);
 /* Handles that came from it keep it open. */
 ORKESTR_API void orkestr_client_free(orkestr_client* client);
@@ -488,10 +488,9 @@ typedef struct orkestr_template_options {
   { sizeof(orkestr_template_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Builds the template unless it is there; prepare() also makes everything ready that a first create() would have to do.
- * Takes minutes; an ordinary user needs uidmap for it. `name` may be NULL with a recipe of your own. (name text,
- * description text, built flag, current flag, build_id text, directory text, created_at time, bytes integer, digest
- * text, image_sha256 text, recipe_sha256 text, kernel text, parts list of (source text, name text, version text, origin
- * text, sha256 text, bytes integer)) */
+ * Minutes; needs root. `name` may be NULL with a recipe of your own. (name text, description text, built flag, current
+ * flag, build_id text, directory text, created_at time, bytes integer, digest text, image_sha256 text, recipe_sha256
+ * text, kernel text, parts list of (source text, name text, version text, origin text, sha256 text, bytes integer)) */
 ORKESTR_API orkestr_operation* orkestr_template_build(orkestr_client* client, const char* name,
                                                       const orkestr_template_options* options);
 ORKESTR_API orkestr_operation* orkestr_template_prepare(orkestr_client* client, const char* name,

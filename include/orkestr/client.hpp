@@ -39,8 +39,8 @@ class ORKESTR_API Client {
 
   // "local" or "remote".
   std::string backend() const;
-  // Ends the I/O thread; open operations complete with `cancelled`. Sandboxes live on. Idempotent. Waits 5 s at most for
-  // a template that is being built to notice.
+  // Ends the I/O thread; open operations complete with `cancelled`. Sandboxes live on. Idempotent. Waits 5 s at most
+  // for a template that is being built to notice.
   void close();
 
   const std::shared_ptr<ClientImpl>& impl() const { return impl_; }
