@@ -202,7 +202,7 @@ class Writer {
   explicit Writer(SyscallFilter& filter) : filter_(filter) {}
 
   void load(std::size_t offset) { add(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
-  void load_argument(unsigned n) { load(offsetof(seccomp_data, args) + 8 * n); }
+  void load_argument(unsigned n) { load(offsetof(seccomp_data, args) + std::size_t{8} * n); }
   void mask(std::uint32_t bits) { add(BPF_ALU | BPF_AND | BPF_K, bits); }
   void ret(std::uint32_t value) { add(BPF_RET | BPF_K, value); }
   // How many instructions are skipped when it holds, and when it does not.
