@@ -214,9 +214,11 @@ TEST_CASE_FIXTURE(Fixture, "output that nobody takes stops the command, and come
 TEST_CASE_FIXTURE(Fixture, "many terminals one after another leave nothing behind") {
   for (int i = 0; i < 5; ++i) client.wait(open("echo first"));
   const auto descriptors = [&] {
-    return client.shell("ls /proc/" + std::to_string(client.agent_pid()) + "/fd | wc -l").output;
+    return std::stoi(client.shell("ls /proc/" + std::to_string(client.agent_pid()) + "/fd | wc -l").output);
   };
-  const std::string before = descriptors();
+  // The last ones may be closed a moment after the answer.
+  const int before = descriptors();
   for (int i = 0; i < 30; ++i) client.wait(open("echo once"));
-  CHECK(descriptors() == before);
+  for (int i = 0; i < 100 && descriptors() > before; ++i) client.read_for(milliseconds(20));
+  CHECK(descriptors() <= before);
 }
