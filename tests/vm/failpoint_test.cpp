@@ -206,10 +206,12 @@ TEST_CASE("a disk that is full during pause: the sandbox runs on, and can be pau
                "for it\n");
     return;
   }
-  SmallDisk disk(std::filesystem::temp_directory_path() / fmt::format("orkestr-small-{}", ::getpid()));
+  // Only what the sandbox writes: the template's memory has holes, which a tmpfs fills when they are read.
+  World own(World::Cache::own_snapshots);
+  SmallDisk disk(own.home() + "/state");
   {
-    World own(World::Cache::copy, disk.path());
     Stateful state(own_options());
+    state.cycle("copies what it cannot link here");
     for (const std::uintmax_t room : {std::uintmax_t{0}, std::uintmax_t{1} << 20U, std::uintmax_t{4} << 20U}) {
       CAPTURE(room);
       must(state.sandbox().exec("sync"));  // nothing that the guest has yet to write
@@ -235,7 +237,6 @@ TEST_CASE(
     fmt::print(stderr, "a full disk under a running guest: not tried, which needs root to mount a small one\n");
     return;
   }
-  // Only what the sandbox writes: the template's memory has holes, which a tmpfs fills when they are read.
   World own(World::Cache::own_snapshots);
   SmallDisk disk(own.home() + "/state");
   auto sandbox = must(Sandbox::create(own_options(), client()));
