@@ -180,7 +180,7 @@ test("templates", async () => {
 });
 
 test("progress comes before the promise is settled", async () => {
-  // With all of the cache but its snapshots, so that there is one to be made.
+  // With all of the cache but its snapshots, and of a size that no other test asks for, so that there is one to be made.
   const [cache, fresh] = [realpathSync(path.join(home, "cache")), path.join(home, "fresh")];
   mkdirSync(path.join(fresh, "cache"), { recursive: true, mode: 0o700 });
   for (const name of readdirSync(cache)) if (name !== "snapshots") symlinkSync(path.join(cache, name), path.join(fresh, "cache", name));
@@ -188,7 +188,7 @@ test("progress comes before the promise is settled", async () => {
     `import { Template } from "orkestr";
      const seen = [];
      const onProgress = ({ template, step, line }) => seen.push([template, step, line]);
-     await Template.prepare(process.argv[1], { memoryMb: 277, onProgress });
+     await Template.prepare(process.argv[1], { memoryMb: 3001, onProgress });
      const before = seen.length;
      await new Promise((done) => setTimeout(done, 200));
      console.log(JSON.stringify({ before, seen }));`, { args: [TEMPLATE], env: { ORKESTR_HOME: fresh } });
