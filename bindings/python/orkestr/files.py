@@ -85,10 +85,7 @@ class _RawReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._native.read(min(len(view), _PIECE))
-        view[: len(data)] = data
-        return len(data)
+        return self._native.read_into(memoryview(buffer).cast("B")[:_PIECE])
 
     def readall(self) -> bytes:  # that of RawIOBase asks for 8 KiB at a time
         return b"".join(iter(lambda: self._native.read(_PIECE), b""))

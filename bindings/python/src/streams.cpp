@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -157,6 +158,16 @@ class Reader : public Shared<FileReader> {
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     return to_bytes(take(std::move(data)));
   }
+  // At most as much as there is room for.
+  std::size_t read_into(const py::buffer& room) {
+    const py::buffer_info place = room.request(true);
+    auto data = with([&](FileReader& reader) { return reader.read(static_cast<std::size_t>(place.size)); },
+                     Result<std::string>(closed_error("the file")));
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    const std::string bytes = take(std::move(data));
+    std::memcpy(place.ptr, bytes.data(), bytes.size());
+    return bytes.size();
+  }
 };
 
 class Writer : public Shared<FileWriter> {
@@ -202,6 +213,7 @@ void bind_streams(py::module_& module) {
       .def_property_readonly("pid", &Output::pid);
   py::class_<Reader>(module, "Reader", py::release_gil_before_calling_cpp_dtor())
       .def("read", &Reader::read, py::arg("max_bytes"))
+      .def("read_into", &Reader::read_into, py::arg("room"))
       .def("close", &Reader::drop);
   py::class_<Writer>(module, "Writer", py::release_gil_before_calling_cpp_dtor())
       .def("write", &Writer::write, py::arg("content"))
