@@ -67,15 +67,20 @@ Result<void> collect_pool(const std::string& pool, GcReport& report) {
   return {};
 }
 
-Result<void> collect_kept(const std::string& state, GcReport& report) {
-  ORKESTR_TRY(const auto unlinked, registry::find_unlinked(state));
-  for (const auto& path : unlinked) {
+Result<void> remove_each(const std::vector<std::string>& paths, Result<void> (*remove)(const std::string&),
+                         GcReport& report) {
+  for (const auto& path : paths) {
     const std::uint64_t bytes = allocated_bytes(path);
-    ORKESTR_CHECK(base::remove_tree(path));
+    ORKESTR_CHECK(remove(path));
     report.removed.push_back(path);
     report.bytes += bytes;
   }
   return {};
+}
+
+Result<void> collect_kept(const std::string& state, GcReport& report) {
+  ORKESTR_TRY(const auto unlinked, registry::find_unlinked(state));
+  return remove_each(unlinked, base::remove_tree, report);
 }
 
 Result<void> collect_cache(const std::string& cache, GcReport& report) {
@@ -88,13 +93,7 @@ Result<void> collect_cache(const std::string& cache, GcReport& report) {
     return {};
   }
   ORKESTR_TRY(const auto unused, image::find_unused(cache));  // now nobody else makes or removes any
-  for (const auto& path : unused) {
-    const std::uint64_t bytes = allocated_bytes(path);
-    ORKESTR_CHECK(image::remove_built(path));
-    report.removed.push_back(path);
-    report.bytes += bytes;
-  }
-  return {};
+  return remove_each(unused, image::remove_built, report);
 }
 
 }  // namespace

@@ -42,13 +42,11 @@ Result<void> link_or_keep(int fd, const std::string& state_dir, const std::strin
   const std::string kept = fmt::format("{}/{}/{}-{}-{}-{}.{:09}", state_dir, kKeptDirectory, s.st_dev, s.st_ino,
                                        s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
   // More than once, because who collects may come in between.
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    if (::link(kept.c_str(), path.c_str()) == 0) return {};
-    if (errno != ENOENT) return base::errno_error(fmt::format("link {} to {}", kept, path), errno);
+  for (int copies = 0; ::link(kept.c_str(), path.c_str()) != 0; ++copies) {
+    if (errno != ENOENT || copies == 2) return base::errno_error(fmt::format("link {} to {}", kept, path), errno);
     ORKESTR_CHECK(keep(fd, state_dir, kept));
   }
-  if (::link(kept.c_str(), path.c_str()) == 0) return {};
-  return base::errno_error(fmt::format("link {} to {}", kept, path), errno);
+  return {};
 }
 
 Result<std::vector<std::string>> find_unlinked(const std::string& state_dir) {

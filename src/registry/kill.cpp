@@ -23,7 +23,7 @@ constexpr std::string_view kSupervisorName = "orkestr-supervi";
 constexpr std::size_t kMaxProcFile = 64U << 10U;
 
 // "lock:\t1: OFDLCK  ADVISORY  WRITE -1 00:1f:1234 0 0": a lock on byte 0 and only that.
-bool shows_lock(std::string_view fdinfo, int byte) {
+bool shows_lock(std::string_view fdinfo, std::int64_t byte) {
   while (!fdinfo.empty()) {
     const auto end = fdinfo.find('\n');
     const auto line = fdinfo.substr(0, end);
@@ -36,7 +36,7 @@ bool shows_lock(std::string_view fdinfo, int byte) {
   return false;
 }
 
-bool holds_byte(const std::string& process, const struct stat& lock, int byte) {
+bool holds_byte(const std::string& process, const struct stat& lock, std::int64_t byte) {
   const auto descriptors = base::list_directory(process + "/fd");
   if (!descriptors) return false;
   for (const auto& fd : *descriptors) {
@@ -50,7 +50,8 @@ bool holds_byte(const std::string& process, const struct stat& lock, int byte) {
 }
 
 // `name`: what its comm must begin with.
-Result<void> kill_holder(int lock_fd, const std::string& id, int byte, std::string_view what, std::string_view name) {
+Result<void> kill_holder(int lock_fd, const std::string& id, std::int64_t byte, std::string_view what,
+                         std::string_view name) {
   struct stat lock {};
   if (::fstat(lock_fd, &lock) != 0) return base::errno_error(fmt::format("look at the lock of sandbox {}", id), errno);
   ORKESTR_TRY(const auto processes, base::list_directory("/proc"));

@@ -151,7 +151,8 @@ void Sandbox::on_pause(Request from) {
 awaitable<void> Sandbox::pause() {
   pausing_ = true;
   const auto began = std::chrono::steady_clock::now();
-  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + 20 * kLastResortMs + transfer_ms());
+  if (last_resort_)
+    last_resort_->arm(base::boot_clock_ms() + 20 * kLastResortMs + record_.transfer_time().count() * 1000);
   const auto saved = co_await save_pause();
   pausing_ = false;
   if (ending_) co_return;  // it answers them

@@ -96,7 +96,7 @@ class Sandbox {
   boost::asio::awaitable<Result<void>> start_vm(vm::VmConfig config, bool& worth_a_retry);
   vm::VmConfig vm_config() const;
   int vcpus() const;
-  std::int64_t transfer_ms() const;
+  std::chrono::milliseconds extra_time() const;
   std::chrono::milliseconds start_within() const;
   boost::asio::awaitable<Result<void>> wait_for_agent();
   boost::asio::awaitable<Result<void>> give_identity(wire::EnvList env, bool same_machine);

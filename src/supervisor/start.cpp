@@ -142,13 +142,12 @@ Result<void> Sandbox::claim() {
   return {};
 }
 
-std::int64_t Sandbox::transfer_ms() const { return std::chrono::milliseconds(record_.transfer_time()).count(); }
-
-// A resume copies what it holds.
-std::chrono::milliseconds Sandbox::start_within() const {
-  const auto transfer = request_.purpose == "resume" ? transfer_ms() : 0;
-  return BootLimits{}.all_attempts + std::chrono::milliseconds(transfer);
+// A resume copies its disk and puts its pages back.
+std::chrono::milliseconds Sandbox::extra_time() const {
+  return request_.purpose == "resume" ? record_.transfer_time() : std::chrono::seconds(0);
 }
+
+std::chrono::milliseconds Sandbox::start_within() const { return BootLimits{}.all_attempts + extra_time(); }
 
 int Sandbox::vcpus() const { return static_cast<int>(std::ceil(record_.cpu)); }
 
@@ -228,9 +227,7 @@ awaitable<Result<void>> Sandbox::start_vm(vm::VmConfig config, bool& worth_a_ret
   };
   config.on_disk_stop = [this](std::string reason) { on_disk_stop(std::move(reason)); };
   vm_.reset();  // of an earlier attempt: killed and reaped before its disk's successor exists
-  auto within = std::chrono::milliseconds(kMachineWithin);
-  if (request_.purpose == "resume") within += std::chrono::milliseconds(transfer_ms());  // puts its pages back
-  auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(within));
+  auto vm = co_await vm::Vm::start(std::move(config), base::Deadline::after(kMachineWithin + extra_time()));
   kill_starting_vm_ = nullptr;
   if (!vm && ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
   if (!vm) co_return vm.error();

@@ -61,6 +61,23 @@ int in_child(const std::function<int()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// What the script says to 3, in the jail, when its parent has done this before.
+std::string output_after(const std::function<bool()>& before, const std::string& script) {
+  auto pipe = base::make_pipe();
+  REQUIRE(pipe);
+  CHECK(in_child([&] {
+          if (!before()) return 2;
+          auto config = shell(script);
+          config.fds = {{pipe->second.get(), 3}};
+          auto process = start_jailed(config);
+          if (!process) return 3;
+          while (!process->try_reap()) ::usleep(1000);
+          return 0;
+        }) == 0);
+  pipe->second.reset();
+  return read_to_end(pipe->first.get());
+}
+
 }  // namespace
 
 TEST_CASE("it gets the descriptors named, and no other") {
@@ -136,20 +153,12 @@ TEST_CASE("limits are lowered, and never raised") {
   has(limits, "Max msgqueue size", "0");
   if (root()) has(limits, "Max processes", "512");
 
-  auto pipe = base::make_pipe();
-  REQUIRE(pipe);
-  CHECK(in_child([&] {
-          const rlimit low{300, 300};
-          if (::setrlimit(RLIMIT_NOFILE, &low) != 0) return 2;
-          auto config = shell("ulimit -Hn >&3");
-          config.fds = {{pipe->second.get(), 3}};
-          auto process = start_jailed(config);
-          if (!process) return 3;
-          while (!process->try_reap()) ::usleep(1000);
-          return 0;
-        }) == 0);
-  pipe->second.reset();
-  CHECK(read_to_end(pipe->first.get()) == "300\n");
+  CHECK(output_after(
+            [] {
+              const rlimit low{300, 300};
+              return ::setrlimit(RLIMIT_NOFILE, &low) == 0;
+            },
+            "ulimit -Hn >&3") == "300\n");
 }
 
 TEST_CASE("a session of its own, in /, with nothing on 0 and 1") {
@@ -283,20 +292,12 @@ TEST_CASE("the kernel's OOM killer prefers it to its parent, and never less than
   REQUIRE(own);
   if (std::atoi(own->c_str()) < 800) CHECK(report_of("cat /proc/$$/oom_score_adj >&3; true") == "800\n");
   CHECK(*base::read_file("/proc/self/oom_score_adj", 64) == *own);
-  auto pipe = base::make_pipe();
-  REQUIRE(pipe);
-  CHECK(in_child([&] {
-          base::UniqueFd higher(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-          if (!base::write_all(higher.get(), "900")) return 2;
-          auto config = shell("cat /proc/$$/oom_score_adj >&3; true");
-          config.fds = {{pipe->second.get(), 3}};
-          auto process = start_jailed(config);
-          if (!process) return 3;
-          while (!process->try_reap()) ::usleep(1000);
-          return 0;
-        }) == 0);
-  pipe->second.reset();
-  CHECK(read_to_end(pipe->first.get()) == "900\n");
+  CHECK(output_after(
+            [] {
+              base::UniqueFd higher(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+              return base::write_all(higher.get(), "900").ok();
+            },
+            "cat /proc/$$/oom_score_adj >&3; true") == "900\n");
 }
 
 TEST_CASE("what is applied is reported, and what is not says why") {

@@ -171,7 +171,10 @@ TEST_CASE("a QEMU that outlives its supervisor is ended by whoever looks") {
     while (true) ::pause();
   }
   lock.reset();
-  REQUIRE(kill(pid_of(sandbox.id(), kSupervisor), SIGKILL) == 0);
+  const pid_t supervisor = pid_of(sandbox.id(), kSupervisor);
+  REQUIRE(kill(supervisor, SIGKILL) == 0);
+  // Until it is gone, whoever looks finds the sandbox alive.
+  REQUIRE(wait_until(std::chrono::seconds(10), [&] { return kill(supervisor, 0) != 0; }));
   SUBCASE("list") { must(Sandbox::list({}, client())); }
   SUBCASE("terminate") { (void)must(Sandbox::get(sandbox.id(), client())).terminate(); }
   int status = 0;
