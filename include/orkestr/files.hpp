@@ -62,6 +62,8 @@ class ORKESTR_API FileReader {
   FileReader& operator=(FileReader&&) noexcept;
   // At most `max_bytes`; empty at the end of the file.
   Result<std::string> read(std::size_t max_bytes = 1U << 20U);
+  // Likewise, into `size` bytes at `to`: how many were read.
+  Result<std::size_t> read(char* to, std::size_t size);
   // The next bytes as they came; empty at the end of the file. Nothing when `timeout` has passed.
   Result<std::optional<std::string>> next(std::chrono::milliseconds timeout);
   // Readable when next() would not wait, for who uses only that. Owned by the reader.

@@ -17,10 +17,43 @@ using core::completed;
 struct FileReader::Impl {
   Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream)
       : pull(std::move(sandbox), std::move(stream)) {}
+  // Gives `take` at most `max_bytes`, in pieces, and answers how many. The first is waited for; then only what is
+  // there.
+  template <class Take>
+  Result<std::size_t> read(std::size_t max_bytes, Take take) {
+    ORKESTR_CHECK(pull.check_process());
+    std::size_t total = 0;
+    while (total < max_bytes) {
+      if (at < rest.size()) {
+        const std::string_view piece = std::string_view(rest).substr(at, max_bytes - total);
+        take(piece);
+        at += piece.size();
+        total += piece.size();
+        continue;
+      }
+      const auto wait = total == 0 ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0));
+      if (over || !fetch(wait)) break;
+    }
+    if (total == 0 && failure) return *failure;
+    return total;
+  }
+  // Lets the stream go on to `rest`, or to its end. False at the deadline.
+  bool fetch(base::Deadline deadline) {
+    auto item = pull.next(deadline);
+    if (!item) return false;
+    if (!*item) failure = item->error();
+    over = !*item || (*item)->kind == StreamItem::Kind::end;
+    if (!over && (*item)->kind == StreamItem::Kind::output) {
+      rest = std::move((*item)->data);
+      at = 0;
+    }
+    return true;
+  }
   core::Pull pull;
   std::string rest;
   std::size_t at = 0;
   bool over = false;
+  std::optional<Error> failure;  // how it ended; every later call answers it, too
 };
 
 FileReader::FileReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -29,32 +62,13 @@ FileReader::FileReader(FileReader&&) noexcept = default;
 FileReader& FileReader::operator=(FileReader&&) noexcept = default;
 
 Result<std::string> FileReader::read(std::size_t max_bytes) {
-  ORKESTR_CHECK(impl_->pull.check_process());
   std::string out;
-  while (out.size() < max_bytes) {
-    if (impl_->at < impl_->rest.size()) {
-      const std::size_t count = std::min(max_bytes - out.size(), impl_->rest.size() - impl_->at);
-      out.append(impl_->rest, impl_->at, count);
-      impl_->at += count;
-      continue;
-    }
-    if (impl_->over) break;
-    // The first piece is waited for; then only what is there already.
-    auto item =
-        impl_->pull.next(out.empty() ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0)));
-    if (!item) break;
-    if (!*item) {
-      impl_->over = true;
-      return item->error();
-    }
-    if ((*item)->kind == StreamItem::Kind::end) {
-      impl_->over = true;
-    } else if ((*item)->kind == StreamItem::Kind::output) {
-      impl_->rest = std::move((*item)->data);
-      impl_->at = 0;
-    }
-  }
+  ORKESTR_CHECK(impl_->read(max_bytes, [&](std::string_view piece) { out += piece; }));
   return out;
+}
+
+Result<std::size_t> FileReader::read(char* to, std::size_t size) {
+  return impl_->read(size, [&](std::string_view piece) { to = std::copy(piece.begin(), piece.end(), to); });
 }
 
 Result<std::optional<std::string>> FileReader::next(std::chrono::milliseconds timeout) {
@@ -62,17 +76,12 @@ Result<std::optional<std::string>> FileReader::next(std::chrono::milliseconds ti
   ORKESTR_CHECK(impl_->pull.check_process());
   const auto deadline = base::Deadline::after(timeout);
   while (impl_->at == impl_->rest.size() && !impl_->over) {
-    auto item = impl_->pull.next(deadline);
-    if (!item) return Piece();
-    impl_->over = !*item || (*item)->kind == StreamItem::Kind::end;
-    if (!*item) return item->error();
-    if ((*item)->kind != StreamItem::Kind::output) continue;
-    impl_->rest = std::move((*item)->data);
-    impl_->at = 0;
+    if (!impl_->fetch(deadline)) return Piece();
   }
   std::string piece = impl_->at == 0 ? std::move(impl_->rest) : impl_->rest.substr(impl_->at);
   impl_->rest.clear();
   impl_->at = 0;
+  if (piece.empty() && impl_->failure) return *impl_->failure;
   return Piece(std::move(piece));
 }
 

@@ -32,22 +32,25 @@ bool Pipe::has_room() {
 
 void Pipe::deliver(OutputStream stream, std::string_view bytes) {
   if (bytes.empty()) return;
-  {
-    std::lock_guard lock(mutex_);
-    if (ended_) return;
-    buffered_ += bytes.size();
-    // Small pieces are put together while nobody takes them.
-    StreamItem* last = !items_.empty() && items_.back() ? &*items_.back() : nullptr;
-    if (last != nullptr && last->stream == stream && last->data.size() + bytes.size() <= (64U << 10U)) {
-      last->data += bytes;
-    } else {
-      StreamItem item;
-      item.stream = stream;
-      item.data = bytes;
-      items_.emplace_back(std::move(item));
-    }
-  }
+  gather(stream, bytes);
   signal();
+}
+
+void Pipe::gather(OutputStream stream, std::string_view bytes) {
+  std::lock_guard lock(mutex_);
+  if (ended_) return;
+  buffered_ += bytes.size();
+  // Small pieces are put together while nobody takes them.
+  StreamItem* last = !items_.empty() && items_.back() ? &*items_.back() : nullptr;
+  if (last != nullptr && last->stream == stream && last->data.size() + bytes.size() <= kPieceBytes) {
+    last->data += bytes;
+    return;
+  }
+  StreamItem item;
+  item.stream = stream;
+  if (bytes.size() > kPieceBytes / 8) item.data.reserve(kPieceBytes);  // more of its kind will follow
+  item.data += bytes;
+  items_.emplace_back(std::move(item));
 }
 
 void Pipe::end(Result<StreamItem> item) {

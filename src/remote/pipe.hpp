@@ -18,6 +18,7 @@ namespace orkestr::remote {
 class Pipe {
  public:
   static constexpr std::size_t kWindowBytes = 1U << 20U;
+  static constexpr std::size_t kPieceBytes = 64U << 10U;
 
   // What the producer wants to know. Called without locks held, from any thread; not after the end.
   struct Hooks {
@@ -31,6 +32,9 @@ class Pipe {
   // --- producer
   bool has_room();  // false: on_room will be called
   void deliver(OutputStream stream, std::string_view bytes);
+  // Likewise, but the reader is not woken: signal() follows.
+  void gather(OutputStream stream, std::string_view bytes);
+  void signal();
   void finish(CommandEnd end = {});  // the first end counts, of this and fail()
   void fail(Error error);
   void set_pid(std::int64_t pid);
@@ -52,7 +56,6 @@ class Pipe {
 
  private:
   using Hook = std::shared_ptr<const std::function<void()>>;
-  void signal();
   void end(Result<StreamItem> item);
   std::function<void()> hook_of(std::function<void()> Hooks::*member);
 

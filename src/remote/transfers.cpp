@@ -112,7 +112,8 @@ class Download : public std::enable_shared_from_this<Download> {
     Exchange::Handlers handlers;
     handlers.on_data = [self = shared_from_this()](std::string_view bytes) {
       if (!self->pipe_->has_room()) return false;
-      self->pipe_->deliver(OutputStream::standard_output, bytes);
+      self->pipe_->gather(OutputStream::standard_output, bytes);
+      self->wake_reader();
       return true;
     };
     handlers.on_end = [self = shared_from_this()](Result<HttpAnswer> answer) {
@@ -127,10 +128,20 @@ class Download : public std::enable_shared_from_this<Download> {
     current_.doing([exchange = exchange_] { exchange->cancel(); });
   }
 
+  // libcurl gives what it has read in pieces of 16 KiB; the reader is woken once for all of them.
+  void wake_reader() {
+    if (waking_) return;
+    waking_ = api_->http().post([self = shared_from_this()] {
+      self->waking_ = false;
+      self->pipe_->signal();
+    });
+  }
+
   const std::shared_ptr<Api> api_;
   const std::string sandbox_id_, path_;
   const std::shared_ptr<Pipe> pipe_;
   std::shared_ptr<Exchange> exchange_;
+  bool waking_ = false;
   Cancellable current_;
 };
 

@@ -356,3 +356,24 @@ TEST_CASE("a read that comes in pieces is whole") {
   CHECK(all == "abcdef");
   CHECK(must(reader.read()).empty());
 }
+
+TEST_CASE("a read that breaks off gives what came, then its error, then nothing but that error") {
+  World world([&](Peer& peer, const wire::Frame& frame) {
+    if (frame.type != wire::Type::file_read) return;
+    peer.output(frame.id, "abcdef");
+    peer.error(frame.id, Error(ErrorCode::connection, "read /etc/x: the sandbox went away"));
+  });
+  CHECK(world.sandbox.files().read("/etc/x").error().code() == ErrorCode::connection);
+  auto reader = must(world.sandbox.files().read_stream("/etc/x"));
+  char room[4];
+  std::string all;
+  auto count = reader.read(room, sizeof room);
+  for (; count && *count > 0; count = reader.read(room, sizeof room)) all.append(room, *count);
+  CHECK(all == "abcdef");
+  REQUIRE_FALSE(count);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(reader.read(room, sizeof room).error().code() == ErrorCode::connection);
+    CHECK(reader.read().error().code() == ErrorCode::connection);
+    CHECK(reader.next(1s).error().code() == ErrorCode::connection);
+  }
+}

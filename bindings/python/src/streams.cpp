@@ -161,12 +161,13 @@ class Reader : public Shared<FileReader> {
   // At most as much as there is room for.
   std::size_t read_into(const py::buffer& room) {
     const py::buffer_info place = room.request(true);
-    auto data = with([&](FileReader& reader) { return reader.read(static_cast<std::size_t>(place.size)); },
-                     Result<std::string>(closed_error("the file")));
+    const auto count = with(
+        [&](FileReader& reader) {
+          return reader.read(static_cast<char*>(place.ptr), static_cast<std::size_t>(place.size));
+        },
+        Result<std::size_t>(closed_error("the file")));
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    const std::string bytes = take(std::move(data));
-    std::memcpy(place.ptr, bytes.data(), bytes.size());
-    return bytes.size();
+    return take(count);
   }
 };
 

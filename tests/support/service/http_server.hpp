@@ -28,6 +28,8 @@ class Wire {
   virtual ~Wire() = default;
   virtual long read(char* to, std::size_t size) = 0;  // 0: end; -1: error
   virtual bool write(const char* from, std::size_t size) = 0;
+  // From its beginning. Nothing: this wire cannot, and nothing was sent.
+  virtual std::optional<bool> write_file(int /*file*/, std::int64_t /*size*/) { return {}; }
   int fd = -1;
   bool peer_gone() const;
 };
@@ -39,6 +41,7 @@ class Answer {
   bool send(int status, std::string_view body, const std::map<std::string, std::string>& headers = {});
   bool begin_stream(const std::string& type, std::int64_t length = -1);  // without a length: chunked
   bool stream(std::string_view bytes);
+  bool stream_file(int file, std::int64_t size);
   bool end_stream();
   bool sent() const { return sent_; }
   bool keep_alive() const { return !closing_; }

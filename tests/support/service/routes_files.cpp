@@ -250,10 +250,7 @@ void Routes::presigned(const Request& request, const HttpServer::Body& body, Ans
       REFUSE(grant.path);
     }
     answer.begin_stream("application/octet-stream", info.st_size);
-    std::vector<char> piece(256U << 10U);
-    for (ssize_t count = 0; (count = ::read(fd, piece.data(), piece.size())) > 0;) {
-      if (!answer.stream({piece.data(), static_cast<std::size_t>(count)})) break;
-    }
+    answer.stream_file(fd, info.st_size);
     ::close(fd);
     answer.end_stream();
     return;
