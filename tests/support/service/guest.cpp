@@ -28,11 +28,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Never the machine's own /proc/sysrq-trigger, nor anything to write on its disks.
+// Never the machine's own /proc/sysrq-trigger, nor anything to write on its disks. Its root lies over a /tmp that it
+// does not see otherwise. It ends with its standard input, hence with the service, however that ends.
 constexpr const char* kSetUp = R"(
 read -r self rest < /proc/self/stat
-root=$1
-mount -t tmpfs -o size=$2m,mode=755 tmpfs "$root" || exit 1
+root=/tmp
+mount -t tmpfs -o size=$1m,mode=755 tmpfs "$root" || exit 1
 for name in bin sbin lib lib32 lib64 libx32; do
   if [ -L /$name ]; then cp -P /$name "$root/$name"; elif [ -d /$name ]; then mkdir "$root/$name"; mount --rbind /$name "$root/$name" || exit 1; fi
 done
@@ -45,7 +46,7 @@ chmod 1777 "$root/tmp"
 mount -t proc proc "$root/proc" || exit 1
 if [ -e "$root/proc/sysrq-trigger" ]; then mount --bind /dev/null "$root/proc/sysrq-trigger" || exit 1; fi
 echo "ready $self"
-cd "$root" && exec chroot "$root" /bin/bash -c 'trap "" TERM INT HUP; while :; do sleep 3600 & wait $!; done' >/dev/null 2>&1
+cd "$root" && exec chroot "$root" /bin/bash -c 'trap "" TERM INT HUP; : & read -r' >/dev/null 2>&1
 )";
 
 std::string read_file(const std::string& path) {
@@ -69,18 +70,15 @@ void report(int fd, char what, int value) {
 
 Guest::Guest(std::string id, std::map<std::string, std::string> env, std::uint64_t disk_mb)
     : id_(std::move(id)), env_(std::move(env)) {
-  std::string pattern = "/tmp/orkestr-service-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
-  directory_ = pattern;
-  std::array<int, 2> out{};
-  if (::pipe2(out.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  std::array<int, 2> out{}, life{};
+  if (::pipe2(out.data(), O_CLOEXEC) != 0 || ::pipe2(life.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   const std::string disk = std::to_string(disk_mb);
-  std::array<const char*, 14> argv = {
-      "unshare", "--user", "--map-root-user", "--mount",          "--pid",      "--fork", "--kill-child", "bash",
-      "-c",      kSetUp,   "set-up",          directory_.c_str(), disk.c_str(), nullptr};
+  std::array<const char*, 13> argv = {
+      "unshare", "--user", "--map-root-user", "--mount",    "--pid", "--fork", "--kill-child", "bash",
+      "-c",      kSetUp,   "set-up",          disk.c_str(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, life[0], 0);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -93,6 +91,8 @@ Guest::Guest(std::string id, std::map<std::string, std::string> env, std::uint64
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   ::close(out[1]);
+  ::close(life[0]);
+  life_ = life[1];
   std::string said;
   std::array<char, 256> piece{};
   while (failed == 0 && said.find('\n') == std::string::npos) {
@@ -123,7 +123,7 @@ void Guest::end() {
   ::kill(keeper_, SIGKILL);
   ::waitpid(keeper_, nullptr, 0);
   for (auto& thread : drains) thread.join();
-  ::rmdir(directory_.c_str());
+  ::close(life_);
 }
 
 // Forked from a process of many threads: only what is safe there, until exec.
