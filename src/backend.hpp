@@ -34,6 +34,8 @@
 #include "orkestr/sandbox.hpp"
 #include "orkestr/snapshot.hpp"
 #include "orkestr/template.hpp"
+#include "orkestr/volume.hpp"
+#include "orkestr/webhook.hpp"
 
 namespace orkestr {
 
@@ -181,6 +183,17 @@ class Backend {
   virtual CancelFunction list_snapshots(Completion<std::vector<SnapshotInfo>> done) = 0;
   virtual CancelFunction get_snapshot(std::string snapshot_id, Completion<SnapshotInfo> done) = 0;
   virtual CancelFunction remove_snapshot(std::string snapshot_id, Completion<void> done) = 0;
+
+  virtual CancelFunction create_volume(std::string name, VolumeOptions options, Completion<VolumeInfo> done) = 0;
+  virtual CancelFunction list_volumes(Completion<std::vector<VolumeInfo>> done) = 0;
+  virtual CancelFunction update_volume(std::string volume_id, VolumeLifetime lifetime, Completion<VolumeInfo> done) = 0;
+  virtual CancelFunction move_volume(std::string volume_id, std::string region, Completion<VolumeInfo> done) = 0;
+  virtual CancelFunction remove_volume(std::string volume_id, Completion<void> done) = 0;
+  virtual CancelFunction create_webhook(std::string url, std::optional<std::vector<std::string>> event_types,
+                                        Completion<WebhookInfo> done) = 0;
+  virtual CancelFunction list_webhooks(Completion<std::vector<WebhookInfo>> done) = 0;
+  virtual CancelFunction enable_webhook(std::string webhook_id, Completion<WebhookInfo> done) = 0;
+  virtual CancelFunction remove_webhook(std::string webhook_id, Completion<void> done) = 0;
 
   // Templates. These work in the caller's thread until they are done: a build takes minutes, so it is never called on
   // the I/O thread. A request to `stop` ends it within a second or so, with `cancelled`.

@@ -16,3 +16,5 @@
 #include <orkestr/snapshot.hpp>   // IWYU pragma: export
 #include <orkestr/template.hpp>   // IWYU pragma: export
 #include <orkestr/version.hpp>    // IWYU pragma: export
+#include <orkestr/volume.hpp>     // IWYU pragma: export
+#include <orkestr/webhook.hpp>    // IWYU pragma: export

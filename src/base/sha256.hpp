@@ -9,6 +9,7 @@
 namespace orkestr::base {
 
 std::string sha256_hex(std::string_view bytes);
+std::string hmac_sha256_hex(std::string_view key, std::string_view bytes);
 // Of a whole file, as 64 hex digits.
 Result<std::string> sha256_file(const std::string& path);
 

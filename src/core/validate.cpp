@@ -25,26 +25,6 @@ Error invalid(fmt::format_string<Args...> format, Args&&... args) {
 
 bool has_nul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
 
-// Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i++]);
-    if (lead < 0x80) continue;
-    const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < static_cast<std::size_t>(more)) return false;
-    const auto second = static_cast<unsigned char>(text[i]);
-    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
-        (lead == 0xf4 && second > 0x8f)) {
-      return false;
-    }
-    for (int k = 0; k < more; ++k) {
-      if ((static_cast<unsigned char>(text[i++]) & 0xc0) != 0x80) return false;
-    }
-  }
-  return true;
-}
-
 bool is_env_name(std::string_view name) {
   auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   if (name.empty() || !letter(name[0])) return false;
@@ -183,6 +163,25 @@ Result<CommandRequest> command(std::vector<std::string> argv, const ExecOptions&
 }
 
 }  // namespace
+
+bool is_utf8(std::string_view text) {
+  std::size_t i = 0;
+  while (i < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[i++]);
+    if (lead < 0x80) continue;
+    const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < static_cast<std::size_t>(more)) return false;
+    const auto second = static_cast<unsigned char>(text[i]);
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+        (lead == 0xf4 && second > 0x8f)) {
+      return false;
+    }
+    for (int k = 0; k < more; ++k) {
+      if ((static_cast<unsigned char>(text[i++]) & 0xc0) != 0x80) return false;
+    }
+  }
+  return true;
+}
 
 std::string shown(std::string_view value) {
   std::string_view part = value.substr(0, kMaxShownBytes);

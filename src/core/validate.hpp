@@ -60,6 +60,8 @@ Result<void> check_expires_in(std::chrono::seconds expires_in);
 
 // A value in an error text: quoted, cut between characters; control characters and what is not UTF-8 are made visible.
 std::string shown(std::string_view value);
+// Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
+bool is_utf8(std::string_view text);
 
 // not_supported for what a later version will have.
 Error not_there_yet(std::string_view what, std::string_view backend);

@@ -39,4 +39,27 @@ CancelFunction LocalBackend::remove_snapshot(std::string, Completion<void> done)
   return refuse("a named snapshot", done);
 }
 
+CancelFunction LocalBackend::create_volume(std::string, VolumeOptions, Completion<VolumeInfo> done) {
+  return refuse("a volume", done);
+}
+CancelFunction LocalBackend::list_volumes(Completion<std::vector<VolumeInfo>> done) { return refuse("a volume", done); }
+CancelFunction LocalBackend::update_volume(std::string, VolumeLifetime, Completion<VolumeInfo> done) {
+  return refuse("a volume", done);
+}
+CancelFunction LocalBackend::move_volume(std::string, std::string, Completion<VolumeInfo> done) {
+  return refuse("a volume", done);
+}
+CancelFunction LocalBackend::remove_volume(std::string, Completion<void> done) { return refuse("a volume", done); }
+CancelFunction LocalBackend::create_webhook(std::string, std::optional<std::vector<std::string>>,
+                                            Completion<WebhookInfo> done) {
+  return refuse("a webhook", done);
+}
+CancelFunction LocalBackend::list_webhooks(Completion<std::vector<WebhookInfo>> done) {
+  return refuse("a webhook", done);
+}
+CancelFunction LocalBackend::enable_webhook(std::string, Completion<WebhookInfo> done) {
+  return refuse("a webhook", done);
+}
+CancelFunction LocalBackend::remove_webhook(std::string, Completion<void> done) { return refuse("a webhook", done); }
+
 }  // namespace orkestr::local

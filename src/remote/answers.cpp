@@ -8,35 +8,13 @@
 
 #include "base/try.hpp"
 #include "remote/base64.hpp"
+#include "remote/decode.hpp"
 #include "remote/errors.hpp"
 
 namespace orkestr::remote {
 namespace {
 
 using std::chrono::microseconds;
-
-template <class T>
-Result<T> unless_bad(const Fields& fields, T value) {
-  if (fields.error()) return *fields.error();
-  return value;
-}
-
-// Every element of `field` by `decode`, or the first error.
-template <class T, class Decode>
-Result<std::vector<T>> decode_array(const JsonValue& json, const AnswerContext& context, std::string_view field,
-                                    Decode decode) {
-  Fields fields(json, context);
-  if (!fields.has(field)) fields.fail(field, "is missing");
-  std::vector<T> all;
-  const auto& items = fields.array(field);
-  all.reserve(items.size());
-  for (std::size_t i = 0; i < items.size() && !fields.error(); ++i) {
-    Fields item = fields.item(items[i], field, i);
-    all.push_back(decode(item));
-    fields.adopt(item);
-  }
-  return unless_bad(fields, std::move(all));
-}
 
 microseconds milliseconds_of(double value) {
   if (!(value > 0)) return microseconds(0);

@@ -111,7 +111,7 @@ struct Exchange::Impl {
     return static_cast<Impl*>(self)->rewind() ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
   }
   bool rewind() {
-    if (request.method != "POST" || (body_sent > 0 && !request.repeatable)) return false;
+    if (request.method == "PUT" || (body_sent > 0 && !request.repeatable)) return false;
     body_sent = 0;
     return true;
   }
@@ -399,8 +399,9 @@ void Http::begin(const std::shared_ptr<Exchange>& exchange) {
   set(CURLOPT_READDATA, &impl);
   set(CURLOPT_SEEKFUNCTION, Exchange::Impl::refuse_rewind);
   set(CURLOPT_SEEKDATA, &impl);
-  if (request.method == "POST") {
+  if (request.method == "POST" || request.method == "PATCH") {
     set(CURLOPT_POST, 1L);
+    if (request.method != "POST") set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     // Nothing of an empty body can tell whether it was sent: such a request goes over a connection of its own, on which
     // libcurl repeats nothing.

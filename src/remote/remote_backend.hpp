@@ -27,6 +27,16 @@ class RemoteBackend final : public Backend {
   CancelFunction list_snapshots(Completion<std::vector<SnapshotInfo>> done) override;
   CancelFunction get_snapshot(std::string snapshot_id, Completion<SnapshotInfo> done) override;
   CancelFunction remove_snapshot(std::string snapshot_id, Completion<void> done) override;
+  CancelFunction create_volume(std::string name, VolumeOptions options, Completion<VolumeInfo> done) override;
+  CancelFunction list_volumes(Completion<std::vector<VolumeInfo>> done) override;
+  CancelFunction update_volume(std::string volume_id, VolumeLifetime lifetime, Completion<VolumeInfo> done) override;
+  CancelFunction move_volume(std::string volume_id, std::string region, Completion<VolumeInfo> done) override;
+  CancelFunction remove_volume(std::string volume_id, Completion<void> done) override;
+  CancelFunction create_webhook(std::string url, std::optional<std::vector<std::string>> event_types,
+                                Completion<WebhookInfo> done) override;
+  CancelFunction list_webhooks(Completion<std::vector<WebhookInfo>> done) override;
+  CancelFunction enable_webhook(std::string webhook_id, Completion<WebhookInfo> done) override;
+  CancelFunction remove_webhook(std::string webhook_id, Completion<void> done) override;
   // Templates are the service's own: not_supported.
   Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& options,
                                       const std::stop_token& stop) override;

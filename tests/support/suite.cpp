@@ -42,6 +42,10 @@ const char* name_of(Has what) {
       return "named snapshots";
     case Has::hosts:
       return "host names of ports";
+    case Has::volumes:
+      return "volumes";
+    case Has::webhooks:
+      return "webhooks";
   }
   return "?";
 }

@@ -51,6 +51,8 @@ enum class Has {
   presigned,
   snapshots,
   hosts,
+  volumes,
+  webhooks,
 };
 bool backend_has(Has what);
 void count_left_out(Has what);

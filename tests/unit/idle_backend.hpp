@@ -15,6 +15,18 @@ struct IdleBackend : Backend {
   CancelFunction list_snapshots(Completion<std::vector<SnapshotInfo>>) override { return ignore(); }
   CancelFunction get_snapshot(std::string, Completion<SnapshotInfo>) override { return ignore(); }
   CancelFunction remove_snapshot(std::string, Completion<void>) override { return ignore(); }
+  CancelFunction create_volume(std::string, VolumeOptions, Completion<VolumeInfo>) override { return ignore(); }
+  CancelFunction list_volumes(Completion<std::vector<VolumeInfo>>) override { return ignore(); }
+  CancelFunction update_volume(std::string, VolumeLifetime, Completion<VolumeInfo>) override { return ignore(); }
+  CancelFunction move_volume(std::string, std::string, Completion<VolumeInfo>) override { return ignore(); }
+  CancelFunction remove_volume(std::string, Completion<void>) override { return ignore(); }
+  CancelFunction create_webhook(std::string, std::optional<std::vector<std::string>>,
+                                Completion<WebhookInfo>) override {
+    return ignore();
+  }
+  CancelFunction list_webhooks(Completion<std::vector<WebhookInfo>>) override { return ignore(); }
+  CancelFunction enable_webhook(std::string, Completion<WebhookInfo>) override { return ignore(); }
+  CancelFunction remove_webhook(std::string, Completion<void>) override { return ignore(); }
   Result<TemplateInfo> build_template(const std::string&, const TemplateBuildOptions&,
                                       const std::stop_token&) override {
     return TemplateInfo{};

@@ -65,6 +65,8 @@ from .process import ExecChunk, ExecResult, ExecStream
 from .sandbox import Sandbox
 from .snapshot import Snapshot
 from .template import Template, TemplateInfo, TemplatePart, TemplateProgress
+from .volume import Volume
+from .webhook import Webhook, verify_webhook_signature
 
 # Not ConnectionError: `from orkestr import *` must not replace the built-in one.
 __all__ = [
@@ -120,10 +122,13 @@ __all__ = [
     "TemplatePart",
     "TemplateProgress",
     "VmError",
+    "Volume",
     "VolumeInUse",
+    "Webhook",
     "__version__",
     "errors",
     "get_default_client",
     "pool",
     "set_default_client",
+    "verify_webhook_signature",
 ]

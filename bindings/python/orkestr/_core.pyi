@@ -242,6 +242,59 @@ class snapshots:
     @staticmethod
     def remove(snapshot_id: bytes, client: Client | None) -> None: ...
 
+class VolumeRecord(TypedDict):
+    id: str
+    name: str
+    size_mb: int
+    status: str
+    region: str
+    node_id: str
+    attached_sandbox_id: str
+    max_lifetime_days: int | None
+    max_lifetime_hours: int | None
+    expires_at: int | None
+
+class volumes:
+    """A module."""
+
+    @staticmethod
+    def create(
+        name: bytes, size_gb: float, region: bytes, days: int | None, hours: int | None, client: Client | None
+    ) -> VolumeRecord: ...
+    @staticmethod
+    def update(volume_id: bytes, in_hours: bool, value: int | None, client: Client | None) -> VolumeRecord: ...
+    @staticmethod
+    def list(client: Client | None) -> Sequence[VolumeRecord]: ...
+    @staticmethod
+    def move(volume_id: bytes, region: bytes, client: Client | None) -> VolumeRecord: ...
+    @staticmethod
+    def remove(volume_id: bytes, client: Client | None) -> None: ...
+
+class WebhookRecord(TypedDict):
+    id: str
+    url: str
+    event_types: list[str] | None
+    active: bool
+    consecutive_failures: int
+    last_delivery_at: int | None
+    last_error: str
+    created_at: int | None
+    secret: str
+
+class webhooks:
+    """A module."""
+
+    @staticmethod
+    def create(url: bytes, event_types: list[bytes] | None, client: Client | None) -> WebhookRecord: ...
+    @staticmethod
+    def list(client: Client | None) -> Sequence[WebhookRecord]: ...
+    @staticmethod
+    def enable(webhook_id: bytes, client: Client | None) -> WebhookRecord: ...
+    @staticmethod
+    def remove(webhook_id: bytes, client: Client | None) -> None: ...
+    @staticmethod
+    def verify(secret: bytes, body: Any, signature: bytes) -> bool: ...
+
 class TemplateRecord(TypedDict):
     name: str
     description: str

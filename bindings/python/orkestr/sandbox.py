@@ -28,12 +28,14 @@ from .metrics import (
 from .process import ExecChunk, ExecResult, ExecStream
 from .snapshot import Snapshot
 from .template import OnProgress, Reporter
+from .volume import Volume
+from .webhook import Webhook, verify_webhook_signature
 
 __all__ = [
     "BackgroundCommand", "BatchWriteResult", "CommandLogs", "ExecChunk", "ExecResult", "ExecStream", "FileEntry",
     "FileStat", "Files", "LogStream", "PresignedURL", "Sandbox", "SandboxCpuMetrics", "SandboxLifetimeUsage",
     "SandboxLimits", "SandboxMemoryMetrics", "SandboxMetrics", "SandboxMetricsSample", "SandboxRegionInfo",
-    "SandboxSizeInfo", "Snapshot",
+    "SandboxSizeInfo", "Snapshot", "Volume", "Webhook", "verify_webhook_signature",
 ]
 
 

@@ -59,6 +59,7 @@ void bind_sandbox(pybind11::module_& module);
 void bind_streams(pybind11::module_& module);
 void bind_templates(pybind11::module_& module);
 void bind_commands(pybind11::module_& module);
+void bind_account(pybind11::module_& module);
 void bind_surface(pybind11::module_& module);
 // orkestr._core.pool
 void bind_pool(pybind11::module_& module);

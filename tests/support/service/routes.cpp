@@ -261,6 +261,8 @@ void Routes::route(const Request& request, const HttpServer::Body& body, Answer&
   if (parts.empty()) throw Refusal{405, "", "no such method"};
   if (parts[0] == "limits") return limits(answer);
   if (parts[0] == "snapshots") return snapshots(request, answer, parts.size() > 1 ? parts[1] : "");
+  if (parts[0] == "volumes") return volumes(request, answer, {parts.begin() + 1, parts.end()});
+  if (parts[0] == "webhooks") return webhooks(request, answer, {parts.begin() + 1, parts.end()});
   Call call{request, answer, find(parts[0]), {parts.begin() + 1, parts.end()}};
   sandbox_route(call);
 }

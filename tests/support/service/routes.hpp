@@ -74,6 +74,8 @@ class Routes {
   void list(const Request& request, Answer& answer);
   void limits(Answer& answer);
   void snapshots(const Request& request, Answer& answer, const std::string& id);
+  void volumes(const Request& request, Answer& answer, const std::vector<std::string>& rest);
+  void webhooks(const Request& request, Answer& answer, const std::vector<std::string>& rest);
   void sandbox_route(Call& call);
   void life_route(Call& call, const std::string& what);
   void metrics(Call& call);
@@ -103,6 +105,10 @@ class Routes {
   std::vector<Sandbox> sandboxes_;
   struct Snapshot;
   std::vector<std::shared_ptr<Snapshot>> snapshots_;
+  struct Volume;
+  std::vector<std::shared_ptr<Volume>> volumes_;
+  struct Webhook;
+  std::vector<std::shared_ptr<Webhook>> webhooks_;
   struct Presigned {
     Sandbox sandbox;
     std::string path, method;
