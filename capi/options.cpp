@@ -233,6 +233,16 @@ Result<TemplateBuildOptions> template_options(const orkestr_template_options* gi
   return options;
 }
 
+Result<VolumeOptions> volume_options(const orkestr_volume_options* given) {
+  ORKESTR_TRY(const auto from, read(given, "ORKESTR_VOLUME_OPTIONS_INIT"));
+  VolumeOptions options;
+  set(options.size_gb, from.size_gb);
+  options.region = text_or_empty(from.region);
+  set(options.max_lifetime_days, from.max_lifetime_days);
+  set(options.max_lifetime_hours, from.max_lifetime_hours);
+  return options;
+}
+
 Result<PoolOptions> pool_options(const orkestr_pool_options* given) {
   if (given == nullptr) return is_null("options");
   ORKESTR_TRY(const auto from, read(given, "ORKESTR_POOL_OPTIONS_INIT"));

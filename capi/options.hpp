@@ -46,6 +46,7 @@ Result<ResumeOptions> resume_options(const orkestr_resume_options* given);
 Result<ListOptions> list_options(const orkestr_list_options* given);
 Result<ExecOptions> exec_options(const orkestr_exec_options* given);
 Result<TemplateBuildOptions> template_options(const orkestr_template_options* given);
+Result<VolumeOptions> volume_options(const orkestr_volume_options* given);
 Result<PoolOptions> pool_options(const orkestr_pool_options* given);
 Result<std::vector<BatchFile>> batch_files(const orkestr_file* files, std::size_t count);
 

@@ -499,6 +499,46 @@ ORKESTR_API orkestr_operation* orkestr_template_list(orkestr_client* client); /*
 ORKESTR_API orkestr_operation* orkestr_template_inspect(orkestr_client* client, const char* name); /* one, with them */
 ORKESTR_API orkestr_operation* orkestr_template_remove(orkestr_client* client, const char* name);
 
+/* --- Volumes and webhooks of a service; on the local backend not_supported ------------------------------------------
+ */
+
+typedef struct orkestr_volume_options {
+  size_t size;
+  double size_gb;         /* the most it may hold, GiB from 0.25; default 10 */
+  const char* region;     /* one of those that orkestr_client_limits() gives */
+  int max_lifetime_days;  /* it is destroyed so long after its creation: 1 to 3650 days ... */
+  int max_lifetime_hours; /* ... or 1 to 24 hours; 0: never; at most one of the two */
+} orkestr_volume_options;
+#define ORKESTR_VOLUME_OPTIONS_INIT \
+  { sizeof(orkestr_volume_options), 0, 0, 0, 0 }
+
+/* Storage that outlives sandboxes; orkestr_create_options.volume takes its name. (id text, name text, size_mb integer,
+ * status text, region text, node_id text, attached_sandbox_id text, max_lifetime_days integer?, max_lifetime_hours
+ * integer?, expires_at time?); `list`: of these */
+ORKESTR_API orkestr_operation* orkestr_volume_create(orkestr_client* client, const char* name,
+                                                     const orkestr_volume_options* options);
+ORKESTR_API orkestr_operation* orkestr_volume_list(orkestr_client* client);
+/* Exactly one of the two is not 0; -1: it lives on. Counted from its creation. */
+ORKESTR_API orkestr_operation* orkestr_volume_update(orkestr_client* client, const char* volume_id,
+                                                     int max_lifetime_days, int max_lifetime_hours);
+/* These two: volume_in_use while a sandbox has it. */
+ORKESTR_API orkestr_operation* orkestr_volume_move(orkestr_client* client, const char* volume_id, const char* region);
+ORKESTR_API orkestr_operation* orkestr_volume_remove(orkestr_client* client, const char* volume_id);
+
+/* An address that the service tells of events: "sandbox.created", ".paused", ".resumed", ".terminated", ".expired",
+ * "template.build_finished", "volume.moved", "volume.expired"; NULL: of all. (id text, url text, event_types list of
+ * text?, active flag, consecutive_failures integer, last_delivery_at time?, last_error text, created_at time?, secret
+ * text); only `create` gives the secret; `list`: of these. */
+ORKESTR_API orkestr_operation* orkestr_webhook_create(orkestr_client* client, const char* url,
+                                                      const char* const* event_types, size_t event_types_count);
+ORKESTR_API orkestr_operation* orkestr_webhook_list(orkestr_client* client);
+/* One that was switched off after failures. */
+ORKESTR_API orkestr_operation* orkestr_webhook_enable(orkestr_client* client, const char* webhook_id);
+ORKESTR_API orkestr_operation* orkestr_webhook_remove(orkestr_client* client, const char* webhook_id);
+/* 1: the delivery with this body, as it came, and this header X-Orkestr-Signature is from the service. */
+ORKESTR_API int orkestr_verify_webhook_signature(const char* secret, const void* body, size_t length,
+                                                 const char* signature);
+
 /* --- This machine as a host; the client only lends a thread ---------------------------------------------------------
  */
 

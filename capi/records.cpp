@@ -262,6 +262,33 @@ Node to_node(const SnapshotInfo& info) {
       .add("ready_at", time_or_null(info.ready_at));
 }
 
+Node to_node(const VolumeInfo& info) {
+  return Node::record()
+      .add("id", Node::text(info.id))
+      .add("name", Node::text(info.name))
+      .add("size_mb", Node::integer(info.size_mb))
+      .add("status", Node::text(info.status))
+      .add("region", Node::text(info.region))
+      .add("node_id", Node::text(info.node_id))
+      .add("attached_sandbox_id", Node::text(info.attached_sandbox_id))
+      .add("max_lifetime_days", integer_or_null(info.max_lifetime_days))
+      .add("max_lifetime_hours", integer_or_null(info.max_lifetime_hours))
+      .add("expires_at", time_or_null(info.expires_at));
+}
+
+Node to_node(const WebhookInfo& info) {
+  return Node::record()
+      .add("id", Node::text(info.id))
+      .add("url", Node::text(info.url))
+      .add("event_types", info.event_types ? texts(*info.event_types) : Node())
+      .add("active", Node::flag(info.active))
+      .add("consecutive_failures", Node::integer(info.consecutive_failures))
+      .add("last_delivery_at", time_or_null(info.last_delivery_at))
+      .add("last_error", Node::text(info.last_error))
+      .add("created_at", time_or_null(info.created_at))
+      .add("secret", Node::text(info.secret));
+}
+
 Node to_node(const TemplateInfo& info) {
   return Node::record()
       .add("name", Node::text(info.name))

@@ -23,6 +23,8 @@ Node to_node(const PresignedUrl& url);
 Node to_node(const Metrics& metrics);
 Node to_node(const Limits& limits);
 Node to_node(const SnapshotInfo& info);
+Node to_node(const VolumeInfo& info);
+Node to_node(const WebhookInfo& info);
 Node to_node(const TemplateInfo& info);
 Node to_node(const TemplateProgress& progress);
 Node to_node(const Finding& finding);

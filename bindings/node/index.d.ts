@@ -496,6 +496,66 @@ export class Snapshot {
   static delete(snapshotId: string, options?: ClientChoice | null): Promise<void>;
 }
 
+export interface VolumeLifetime {
+  /** 1 to 3650, counted from its creation. */
+  maxLifetimeDays?: number | null;
+  /** 1 to 24, counted from its creation. */
+  maxLifetimeHours?: number | null;
+}
+export interface VolumeOptions extends VolumeLifetime, ClientChoice {
+  /** The most it may hold, GiB from 0.25; default 10. */
+  sizeGb?: number | null;
+  /** An id of `Sandbox.limits().regions`. */
+  region?: string | null;
+}
+/** Storage that outlives sandboxes: at `/persist` of the one that names it, `Sandbox.create({ volume })`. Locally `NotSupported`. */
+export class Volume {
+  private constructor();
+  readonly id: string;
+  readonly name: string;
+  readonly sizeMb: number;
+  readonly status: string;
+  readonly region: string | null;
+  readonly nodeId: string | null;
+  readonly attachedSandboxId: string | null;
+  readonly maxLifetimeDays: number | null;
+  readonly maxLifetimeHours: number | null;
+  readonly expiresAt: Date | null;
+  static create(name: string, options?: VolumeOptions | null): Promise<Volume>;
+  static list(options?: ClientChoice | null): Promise<Volume[]>;
+  /** Exactly one of the two lifetimes; null: it lives on. */
+  static update(volumeId: string, options: VolumeLifetime & ClientChoice): Promise<Volume>;
+  /** `VolumeInUse` while a sandbox has it; so does `delete`. */
+  static move(volumeId: string, region: string, options?: ClientChoice | null): Promise<Volume>;
+  static delete(volumeId: string, options?: ClientChoice | null): Promise<void>;
+}
+
+export interface WebhookOptions extends ClientChoice {
+  /** Which events; default all. */
+  eventTypes?: readonly string[] | null;
+}
+/** An address that a service tells of events, with signed requests. Locally `NotSupported`. */
+export class Webhook {
+  private constructor();
+  readonly id: string;
+  readonly url: string;
+  /** Null: all. */
+  readonly eventTypes: string[] | null;
+  readonly active: boolean;
+  readonly consecutiveFailures: number;
+  readonly lastDeliveryAt: Date | null;
+  readonly lastError: string | null;
+  readonly createdAt: Date | null;
+  /** Only what `create` gives has it. */
+  readonly secret: string | null;
+  static create(url: string, options?: WebhookOptions | null): Promise<Webhook>;
+  static list(options?: ClientChoice | null): Promise<Webhook[]>;
+  static enable(webhookId: string, options?: ClientChoice | null): Promise<Webhook>;
+  static delete(webhookId: string, options?: ClientChoice | null): Promise<void>;
+}
+/** Whether a delivery is from the service: its body as it came, and its header `X-Orkestr-Signature`. */
+export function verifyWebhookSignature(secret: string, body: Bytes | string, signatureHeader: string | null | undefined): boolean;
+
 export interface TemplatePart {
   readonly source: string;
   readonly name: string;

@@ -6,6 +6,7 @@ export const {
   ExecTimeout, FileExists, FileNotFound, FileReader, FileWriter, Files, FleetFull, InterpreterUnavailable, InvalidArgument,
   IsADirectory, LogStream, NetworkPolicyError, NotADirectory, NotPermitted, NotSupported, OrkestrClient, OrkestrError,
   PlanLimitError, RateLimitError, Sandbox, SandboxNotFound, SandboxNotReady, Snapshot, SnapshotCapReached, SnapshotIncompatible,
-  Template, TemplateBuildError, TemplateNotFound, VmError, VolumeInUse, getDefaultClient, pool, setDefaultClient, version,
+  Template, TemplateBuildError, TemplateNotFound, VmError, Volume, VolumeInUse, Webhook, getDefaultClient, pool, setDefaultClient,
+  verifyWebhookSignature, version,
 } = orkestr;
 export default orkestr;

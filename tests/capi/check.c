@@ -111,6 +111,7 @@ int run_all(void) {
     part("background", test_background, client, sandbox);
     part("files", test_files, client, sandbox);
     part("volume", test_volume, client, sandbox);
+    part("account", test_account, client, sandbox);
     part("host", test_host, client, sandbox);
     part("wait", test_wait, client, sandbox);
     part("progress", test_progress, client, sandbox);

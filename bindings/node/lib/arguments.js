@@ -160,6 +160,6 @@ function get(name, object, key) {
 }
 
 module.exports = {
-  anything, bytes, callback, content, flag, integer, milliseconds, moment, number, offset, options, path, seconds, signal,
+  anything, bytes, callback, content, flag, get, integer, milliseconds, moment, number, offset, options, path, seconds, signal,
   text, textMap, texts, wrongType, wrongValue,
 };

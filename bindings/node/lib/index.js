@@ -8,11 +8,13 @@ const { ExecChunk, ExecResult, ExecStream } = require("./process.js");
 const { Sandbox } = require("./sandbox.js");
 const { Snapshot } = require("./snapshot.js");
 const { Template } = require("./template.js");
+const { Volume } = require("./volume.js");
+const { Webhook, verifyWebhookSignature } = require("./webhook.js");
 const { version } = require("../package.json");
 
 const { InvalidArgumentType, InvalidArgumentRange, fromNative, ...classes } = errors;
 
 module.exports = {
   BackgroundCommand, CommandLogs, ExecChunk, ExecResult, ExecStream, FileReader, FileWriter, Files, LogStream, OrkestrClient, Sandbox,
-  Snapshot, Template, getDefaultClient, pool, setDefaultClient, version, ...classes,
+  Snapshot, Template, Volume, Webhook, getDefaultClient, pool, setDefaultClient, verifyWebhookSignature, version, ...classes,
 };

@@ -35,6 +35,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   export_files(env, exports);
   export_commands(env, exports);
   export_templates(env, exports);
+  export_account(env, exports);
   export_host(env, exports);
   return exports;
 }

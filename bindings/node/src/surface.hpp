@@ -10,6 +10,7 @@ void export_streams(Napi::Env env, Napi::Object exports);
 void export_files(Napi::Env env, Napi::Object exports);
 void export_commands(Napi::Env env, Napi::Object exports);
 void export_templates(Napi::Env env, Napi::Object exports);
+void export_account(Napi::Env env, Napi::Object exports);
 void export_host(Napi::Env env, Napi::Object exports);
 
 // A function of the module: receives CallbackInfo, returns a value.

@@ -437,6 +437,47 @@ static void files_call(const struct call* call) {
   }
 }
 
+static void account_call(const struct call* call) {
+  const char* id = get_text(call, "volume_id") != NULL ? get_text(call, "volume_id") : get_text(call, "webhook_id");
+  const char* no_end = get_text(call, "no_end");
+  size_t count = 0;
+  if (is(call, "volume.create")) {
+    orkestr_volume_options options = ORKESTR_VOLUME_OPTIONS_INIT;
+    options.size_gb = get_number(call, "size_gb");
+    options.region = get_text(call, "region");
+    options.max_lifetime_days = (int)get_integer(call, "max_lifetime_days");
+    options.max_lifetime_hours = (int)get_integer(call, "max_lifetime_hours");
+    value_of(orkestr_volume_create(client_of(call), get_text(call, "name"), &options));
+  } else if (is(call, "volume.list")) {
+    value_of(orkestr_volume_list(client_of(call)));
+  } else if (is(call, "volume.update") && no_end != NULL) {
+    const int hours = strcmp(no_end, "hours") == 0;
+    value_of(orkestr_volume_update(client_of(call), id, hours ? 0 : -1, hours ? -1 : 0));
+  } else if (is(call, "volume.update")) {
+    value_of(orkestr_volume_update(client_of(call), id, (int)get_integer(call, "max_lifetime_days"),
+                                   (int)get_integer(call, "max_lifetime_hours")));
+  } else if (is(call, "volume.move")) {
+    value_of(orkestr_volume_move(client_of(call), id, get_text(call, "region")));
+  } else if (is(call, "volume.delete")) {
+    value_of(orkestr_volume_remove(client_of(call), id));
+  } else if (is(call, "webhook.create")) {
+    const char* const* types = get_list(call, "event_types", &count);
+    value_of(orkestr_webhook_create(client_of(call), get_text(call, "url"), count > 0 ? types : NULL, count));
+  } else if (is(call, "webhook.list")) {
+    value_of(orkestr_webhook_list(client_of(call)));
+  } else if (is(call, "webhook.enable")) {
+    value_of(orkestr_webhook_enable(client_of(call), id));
+  } else if (is(call, "webhook.delete")) {
+    value_of(orkestr_webhook_remove(client_of(call), id));
+  } else {
+    const char* body = get_text(call, "body");
+    printf("{\"value\": %s}\n",
+           orkestr_verify_webhook_signature(get_text(call, "secret"), body, strlen(body), get_text(call, "signature"))
+               ? "true"
+               : "false");
+  }
+}
+
 static void other_call(const struct call* call) {
   orkestr_error* error = NULL;
   if (is(call, "version")) {
@@ -475,6 +516,8 @@ static void make(const struct call* call) {
     command_call(call);
   } else if (strncmp(call->name, "files.", 6) == 0) {
     files_call(call);
+  } else if (strncmp(call->name, "volume.", 7) == 0 || strncmp(call->name, "webhook.", 8) == 0) {
+    account_call(call);
   } else {
     other_call(call);
   }

@@ -272,6 +272,33 @@ void put(JsonWriter& json, const SnapshotInfo& value) {
       .add("ready_at", value.ready_at);
 }
 
+void put(JsonWriter& json, const VolumeInfo& value) {
+  Fields(json)
+      .add("id", value.id)
+      .add("name", value.name)
+      .add("size_mb", value.size_mb)
+      .add("status", value.status)
+      .add("region", value.region)
+      .add("node_id", value.node_id)
+      .add("attached_sandbox_id", value.attached_sandbox_id)
+      .add("max_lifetime_days", value.max_lifetime_days)
+      .add("max_lifetime_hours", value.max_lifetime_hours)
+      .add("expires_at", value.expires_at);
+}
+
+void put(JsonWriter& json, const WebhookInfo& value) {
+  Fields(json)
+      .add("id", value.id)
+      .add("url", value.url)
+      .add("event_types", value.event_types)
+      .add("active", value.active)
+      .add("consecutive_failures", value.consecutive_failures)
+      .add("last_delivery_at", value.last_delivery_at)
+      .add("last_error", value.last_error)
+      .add("created_at", value.created_at)
+      .add("secret", value.secret);
+}
+
 void put(JsonWriter& json, const TemplateInfo& value) {
   Fields(json)
       .add("name", value.name)

@@ -36,6 +36,8 @@ void put(base::JsonWriter& json, const PresignedUrl& value);
 void put(base::JsonWriter& json, const Metrics& value);
 void put(base::JsonWriter& json, const Limits& value);
 void put(base::JsonWriter& json, const SnapshotInfo& value);
+void put(base::JsonWriter& json, const VolumeInfo& value);
+void put(base::JsonWriter& json, const WebhookInfo& value);
 void put(base::JsonWriter& json, const TemplateInfo& value);
 void put(base::JsonWriter& json, const Error& value);
 

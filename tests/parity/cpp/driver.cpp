@@ -234,6 +234,36 @@ EventOptions event_options(const Call& call) {
   return options;
 }
 
+std::optional<int> maybe_int(const Call& call, const char* argument) {
+  if (!call.has(argument)) return {};
+  return std::stoi(call.text(argument));
+}
+
+std::string create_volume(const Call& call) {
+  VolumeOptions options;
+  if (call.has("size_gb")) options.size_gb = std::stod(call.text("size_gb"));
+  call.get("region", options.region);
+  options.max_lifetime_days = maybe_int(call, "max_lifetime_days");
+  options.max_lifetime_hours = maybe_int(call, "max_lifetime_hours");
+  return gives(Volume::create(call.text("name"), options, call.client()).value());
+}
+
+std::string update_volume(const Call& call) {
+  VolumeLifetime lifetime;
+  lifetime.value = maybe_int(call, "max_lifetime_days");
+  if (call.has("max_lifetime_hours")) {
+    lifetime = {VolumeLifetime::Unit::hours, maybe_int(call, "max_lifetime_hours")};
+  }
+  if (call.has("no_end") && call.text("no_end") == "hours") lifetime.unit = VolumeLifetime::Unit::hours;
+  return gives(Volume::update(call.text("volume_id"), lifetime, call.client()).value());
+}
+
+std::string create_webhook(const Call& call) {
+  std::optional<std::vector<std::string>> types;
+  if (auto given = texts(call, "event_types"); !given.empty()) types = std::move(given);
+  return gives(Webhook::create(call.text("url"), types, call.client()).value());
+}
+
 using C = const Call&;
 const std::map<std::string, Member> kMembers = {
     {"version", [](C) { return gives(std::string(version())); }},
@@ -290,6 +320,17 @@ const std::map<std::string, Member> kMembers = {
     {"snapshot.list", [](C c) { return gives(Snapshot::list(c.client()).value()); }},
     {"snapshot.get", [](C c) { return gives(Snapshot::get(c.text("snapshot_id"), c.client()).value()); }},
     {"snapshot.delete", [](C c) { return nothing(Snapshot::remove(c.text("snapshot_id"), c.client())); }},
+    {"volume.create", create_volume},
+    {"volume.list", [](C c) { return gives(Volume::list(c.client()).value()); }},
+    {"volume.update", update_volume},
+    {"volume.move", [](C c) { return gives(Volume::move(c.text("volume_id"), c.text("region"), c.client()).value()); }},
+    {"volume.delete", [](C c) { return nothing(Volume::remove(c.text("volume_id"), c.client())); }},
+    {"webhook.create", create_webhook},
+    {"webhook.list", [](C c) { return gives(Webhook::list(c.client()).value()); }},
+    {"webhook.enable", [](C c) { return gives(Webhook::enable(c.text("webhook_id"), c.client()).value()); }},
+    {"webhook.delete", [](C c) { return nothing(Webhook::remove(c.text("webhook_id"), c.client())); }},
+    {"webhook.verify",
+     [](C c) { return gives(verify_webhook_signature(c.text("secret"), c.text("body"), c.text("signature"))); }},
     {"template.list", [](C c) { return gives(Template::list(c.client()).value()); }},
     {"template.inspect", [](C c) { return gives(Template::inspect(c.text("name"), c.client()).value()); }},
 };

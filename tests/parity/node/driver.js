@@ -3,7 +3,7 @@
 const readline = require("node:readline");
 const { finished } = require("node:stream/promises");
 const orkestr = require("orkestr");
-const { OrkestrClient, OrkestrError, Sandbox, Snapshot, Template } = orkestr;
+const { OrkestrClient, OrkestrError, Sandbox, Snapshot, Template, Volume, Webhook, verifyWebhookSignature } = orkestr;
 
 const handles = new Map();
 
@@ -114,6 +114,10 @@ const limitsRecord = (one) =>
     { sizes: one.sizes.map((size) => fields(size, "size cpu memoryMb allowed")), regions: one.regions.map((region) => fields(region, "id label")) });
 const snapshotRecord = (one) =>
   fields(one, "id status template cpu memoryMb network name sourceSandboxId nodeId region errorMessage createdAt readyAt", { size_mb: one.sizeMb ?? 0 });
+const volumeRecord = (one) =>
+  fields(one, "id name sizeMb status region nodeId attachedSandboxId maxLifetimeDays maxLifetimeHours expiresAt");
+const webhookRecord = (one) =>
+  fields(one, "id url eventTypes active consecutiveFailures lastDeliveryAt lastError createdAt secret");
 const templateRecord = (one) => fields(one, "name description built current buildId digest kernel", { bytes: one.bytes ?? 0 });
 const eventRecord = (one) => fields(one, "time kind outcome command path exitCode durationMs reason");
 const entryRecord = (one) => fields(one, "name isDir size mode modifiedAt");
@@ -237,6 +241,10 @@ const CREATE = {
 const time = number;
 const RESUME = { maxRetries: number, retryMaxSeconds: number };
 
+const LIFETIME = { maxLifetimeDays: number, maxLifetimeHours: number };
+const lifetime = (c) =>
+  c.has("no_end") ? { [text(c, "no_end") === "hours" ? "maxLifetimeHours" : "maxLifetimeDays"]: null } : c.given(LIFETIME);
+
 const MEMBERS = {
   version: () => value(orkestr.version),
   release: (c) => void (c.on()?.close?.(), handles.delete(Number(c.raw.get("on")))),
@@ -289,6 +297,17 @@ const MEMBERS = {
   "snapshot.list": async (c) => value((await Snapshot.list(c.choice())).map(snapshotRecord)),
   "snapshot.get": async (c) => value(snapshotRecord(await Snapshot.get(text(c, "snapshot_id"), c.choice()))),
   "snapshot.delete": (c) => Snapshot.delete(text(c, "snapshot_id"), c.choice()),
+  "volume.create": async (c) =>
+    value(volumeRecord(await Volume.create(text(c, "name"), { ...c.given({ sizeGb: number, region: text, ...LIFETIME }), ...c.choice() }))),
+  "volume.list": async (c) => value((await Volume.list(c.choice())).map(volumeRecord)),
+  "volume.update": async (c) => value(volumeRecord(await Volume.update(text(c, "volume_id"), { ...lifetime(c), ...c.choice() }))),
+  "volume.move": async (c) => value(volumeRecord(await Volume.move(text(c, "volume_id"), text(c, "region"), c.choice()))),
+  "volume.delete": (c) => Volume.delete(text(c, "volume_id"), c.choice()),
+  "webhook.create": async (c) => value(webhookRecord(await Webhook.create(text(c, "url"), { ...c.given({ eventTypes: texts }), ...c.choice() }))),
+  "webhook.list": async (c) => value((await Webhook.list(c.choice())).map(webhookRecord)),
+  "webhook.enable": async (c) => value(webhookRecord(await Webhook.enable(text(c, "webhook_id"), c.choice()))),
+  "webhook.delete": (c) => Webhook.delete(text(c, "webhook_id"), c.choice()),
+  "webhook.verify": (c) => value(verifyWebhookSignature(text(c, "secret"), text(c, "body"), text(c, "signature"))),
   "template.list": async (c) => value((await Template.list(c.choice())).map(templateRecord)),
   "template.inspect": async (c) => value(templateRecord(await Template.inspect(text(c, "name"), c.choice()))),
 };

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from urllib.parse import unquote_to_bytes
 
 import orkestr
-from orkestr import OrkestrClient, Sandbox, Snapshot, Template, errors
+from orkestr import OrkestrClient, Sandbox, Snapshot, Template, Volume, Webhook, errors, verify_webhook_signature
 
 handles: dict[int, Any] = {}
 
@@ -144,6 +144,20 @@ def snapshot_record(value: Snapshot) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def volume_record(value: Volume) -> dict[str, Any]:
+    expires = value.expires_at
+    return fields(
+        value, "id", "name", "size_mb", "status", "region", "node_id", "attached_sandbox_id", "max_lifetime_days", "max_lifetime_hours",
+        expires_at=None if expires is None else moment(datetime.fromisoformat(expires)),
+    )  # fmt: skip
+
+
+def webhook_record(value: Webhook) -> dict[str, Any]:
+    return fields(
+        value, "id", "url", "event_types", "active", "consecutive_failures", "last_delivery_at", "last_error", "created_at", "secret"
+    )
+
+
 def template_record(value: orkestr.TemplateInfo) -> dict[str, Any]:
     return fields(value, "name", "description", "built", "current", "build_id", "digest", "kernel", bytes=value.bytes or 0)
 
@@ -174,6 +188,13 @@ def keep(handle: Any, record: Any = None) -> dict[str, Any]:
     number_of_it = max(handles, default=0) + 1
     handles[number_of_it] = handle
     return {"value": record, "handle": number_of_it}
+
+
+LIFETIME = {"max_lifetime_days": integer, "max_lifetime_hours": integer}
+
+
+def lifetime(call: Call) -> dict[str, Any]:
+    return {f"max_lifetime_{call.text('no_end')}": None} if "no_end" in call.raw else call.given(**LIFETIME)
 
 
 def create(call: Call) -> Any:
@@ -349,6 +370,16 @@ MEMBERS: dict[str, Callable[[Call], Any]] = {
     "snapshot.list": lambda c: a_list(Snapshot.list(**c.client()), snapshot_record),
     "snapshot.get": lambda c: value(snapshot_record(Snapshot.get(c.text("snapshot_id"), **c.client()))),
     "snapshot.delete": lambda c: Snapshot.delete(c.text("snapshot_id"), **c.client()),
+    "volume.create": lambda c: value(volume_record(Volume.create(c.text("name"), **c.given(size_gb=number, region=text, **LIFETIME), **c.client()))),
+    "volume.list": lambda c: a_list(Volume.list(**c.client()), volume_record),
+    "volume.update": lambda c: value(volume_record(Volume.update(c.text("volume_id"), **lifetime(c), **c.client()))),
+    "volume.move": lambda c: value(volume_record(Volume.move(c.text("volume_id"), c.text("region"), **c.client()))),
+    "volume.delete": lambda c: Volume.delete(c.text("volume_id"), **c.client()),
+    "webhook.create": lambda c: value(webhook_record(Webhook.create(c.text("url"), **c.given(event_types=texts), **c.client()))),
+    "webhook.list": lambda c: a_list(Webhook.list(**c.client()), webhook_record),
+    "webhook.enable": lambda c: value(webhook_record(Webhook.enable(c.text("webhook_id"), **c.client()))),
+    "webhook.delete": lambda c: Webhook.delete(c.text("webhook_id"), **c.client()),
+    "webhook.verify": lambda c: value(verify_webhook_signature(c.text("secret"), c.text("body"), c.text("signature"))),
     "template.list": lambda c: a_list(Template.list(**c.client()), template_record),
     "template.inspect": lambda c: value(template_record(Template.inspect(c.text("name"), **c.client()))),
 }
