@@ -162,7 +162,8 @@ class Files {
   }
 
   async read(path, options) {
-    return decode(String(path), await Files.prototype.readBytes.call(this, path, options));
+    const where = check.path("path", path);
+    return decode(String(where), await Files.prototype.readBytes.call(this, where, options));
   }
 
   async readBytes(path, options) {
@@ -224,7 +225,7 @@ class Files {
     const where = check.path("path", path);
     const native = await handle();
     const record = await call(signal, () => core.statFile(native, where));
-    return { path: String(path), ...record, modifiedAt: toDateOrNull(record.modifiedAt) };
+    return { path: String(where), ...record, modifiedAt: toDateOrNull(record.modifiedAt) };
   }
 
   async exists(path, options) {
@@ -234,10 +235,7 @@ class Files {
   async writeBatch(files, options) {
     const handle = partOf(Files, this);
     const { mode = DEFAULT_MODE, signal } = check.options(options, MODE);
-    const pairs = toPairs(files).map((pair, index) => {
-      if (!Array.isArray(pair) || pair.length !== 2) throw check.wrongType(`files[${index}]`, pair, "a pair of path and content");
-      return [check.path(`files[${index}]: path`, pair[0]), check.content(`files[${index}]: content`, pair[1])];
-    });
+    const pairs = check.reading("files", () => toPairs(files));
     const native = await handle();
     return call(signal, () => core.writeBatch(native, pairs, mode));
   }
@@ -273,10 +271,12 @@ class Files {
 }
 
 function toPairs(files) {
-  if (Array.isArray(files)) return files;
-  if (files instanceof Map) return [...files];
   if (typeof files !== "object" || files === null) throw check.wrongType("files", files, "an object, a Map or an array of pairs of path and content");
-  return Object.entries(files);
+  const pairs = Array.isArray(files) || files instanceof Map ? files : Object.entries(files);
+  return Array.from(pairs, (pair, index) => {
+    if (!Array.isArray(pair) || pair.length !== 2) throw check.wrongType(`files[${index}]`, pair, "a pair of path and content");
+    return [check.path(`files[${index}]: path`, pair[0]), check.content(`files[${index}]: content`, pair[1])];
+  });
 }
 
 async function write(files, path, toBytes, content, options) {
