@@ -64,6 +64,8 @@ class ORKESTR_API FileReader {
   Result<std::string> read(std::size_t max_bytes = 1U << 20U);
   // Likewise, into `size` bytes at `to`: how many were read.
   Result<std::size_t> read(char* to, std::size_t size);
+  // Nothing when `timeout` has passed before there was any.
+  Result<std::optional<std::size_t>> read(char* to, std::size_t size, std::chrono::milliseconds timeout);
   // The next bytes as they came; empty at the end of the file. Nothing when `timeout` has passed.
   Result<std::optional<std::string>> next(std::chrono::milliseconds timeout);
   // Readable when next() would not wait, for who uses only that. Owned by the reader.
@@ -91,6 +93,8 @@ class ORKESTR_API FileWriter {
   // 0 and false when `timeout` has passed. An unfinished finish() is to be called again.
   Result<std::size_t> write_some(std::string_view bytes, std::chrono::milliseconds timeout);
   Result<bool> finish(std::chrono::milliseconds timeout);
+  // Readable when it is worth another try, after one that answered 0 or false. Owned by the writer.
+  int fd();
   // Drops the transfer: writing ends with `cancelled`. Any thread.
   void cancel();
 

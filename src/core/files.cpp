@@ -17,10 +17,11 @@ using core::completed;
 struct FileReader::Impl {
   Impl(std::shared_ptr<SandboxImpl> sandbox, std::unique_ptr<Stream> stream)
       : pull(std::move(sandbox), std::move(stream)) {}
-  // Gives `take` at most `max_bytes`, in pieces, and answers how many. The first is waited for; then only what is
-  // there.
+  // Gives `take` at most `max_bytes`, in pieces, and answers how many. The first is waited for, until `deadline`; then
+  // only what is there.
   template <class Take>
-  Result<std::size_t> read(std::size_t max_bytes, Take take) {
+  Result<std::optional<std::size_t>> read(std::size_t max_bytes, base::Deadline deadline, Take take) {
+    using Count = std::optional<std::size_t>;
     ORKESTR_CHECK(pull.check_process());
     std::size_t total = 0;
     while (total < max_bytes) {
@@ -31,11 +32,16 @@ struct FileReader::Impl {
         total += piece.size();
         continue;
       }
-      const auto wait = total == 0 ? base::Deadline::never() : base::Deadline::after(std::chrono::seconds(0));
-      if (over || !fetch(wait)) break;
+      if (over) break;
+      if (fetch(total == 0 ? deadline : base::Deadline::after(std::chrono::seconds(0)))) continue;
+      if (total == 0) return Count();
+      break;
     }
     if (total == 0 && failure) return *failure;
-    return total;
+    return Count(total);
+  }
+  Result<std::optional<std::size_t>> read_to(char* to, std::size_t size, base::Deadline deadline) {
+    return read(size, deadline, [&](std::string_view piece) { to = std::copy(piece.begin(), piece.end(), to); });
   }
   // Lets the stream go on to `rest`, or to its end. False at the deadline.
   bool fetch(base::Deadline deadline) {
@@ -63,12 +69,16 @@ FileReader& FileReader::operator=(FileReader&&) noexcept = default;
 
 Result<std::string> FileReader::read(std::size_t max_bytes) {
   std::string out;
-  ORKESTR_CHECK(impl_->read(max_bytes, [&](std::string_view piece) { out += piece; }));
+  ORKESTR_CHECK(impl_->read(max_bytes, base::Deadline::never(), [&](std::string_view piece) { out += piece; }));
   return out;
 }
 
 Result<std::size_t> FileReader::read(char* to, std::size_t size) {
-  return impl_->read(size, [&](std::string_view piece) { to = std::copy(piece.begin(), piece.end(), to); });
+  ORKESTR_TRY(const auto count, impl_->read_to(to, size, base::Deadline::never()));
+  return count.value_or(0);
+}
+Result<std::optional<std::size_t>> FileReader::read(char* to, std::size_t size, std::chrono::milliseconds timeout) {
+  return impl_->read_to(to, size, base::Deadline::after(timeout));
 }
 
 Result<std::optional<std::string>> FileReader::next(std::chrono::milliseconds timeout) {
@@ -156,6 +166,7 @@ Result<bool> FileWriter::finish(std::chrono::milliseconds timeout) {
   return impl_->finish(base::Deadline::after(timeout));
 }
 
+int FileWriter::fd() { return impl_->pull.fd_for_room(); }
 void FileWriter::cancel() {
   if (!impl_->pull.forked()) impl_->pull.cancel();
 }

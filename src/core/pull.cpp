@@ -70,6 +70,7 @@ std::optional<Result<StreamItem>> Pull::offer_some(std::string_view bytes, std::
   taken = 0;
   while (!bytes.empty()) {
     shared_->waiter.arm();
+    shared_->waiter.set_readable(false);  // what happens from here on says it again
     if (auto item = shared_->stream->take()) return item;
     taken = shared_->stream->offer(bytes);
     if (taken > 0 || !shared_->waiter.wait(deadline)) break;
@@ -119,6 +120,8 @@ void Pull::resize(int cols, int rows) {
   if (shared_->stream) shared_->stream->resize(cols, rows);
 }
 
+// At first it is: what happened before there was a descriptor is not known.
+int Pull::fd_for_room() { return shared_->waiter.fd(true); }
 int Pull::fd() { return shared_->waiter.fd(!shared_->stream || shared_->stream->readable()); }
 
 }  // namespace orkestr::core

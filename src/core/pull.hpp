@@ -33,6 +33,8 @@ class Pull {
   std::int64_t pid() const;         // any thread
   Stream* stream() { return shared_->stream.get(); }
   int fd();
+  // Readable when offer_some(), or next(), after it had nothing, is worth another try.
+  int fd_for_room();
   bool forked() const { return sandbox_->client->forked(); }
   Result<void> check_process() const { return sandbox_->client->check_process(); }
   void cancel();  // any thread

@@ -188,7 +188,15 @@ Operation<std::vector<Event>> Sandbox::events_async(EventOptions options) const 
   if (options.limit == 0) {
     return completed<Value>(Error(ErrorCode::invalid_argument, "limit is 0; it must be at least 1"));
   }
-  return core::submit<Value>([&](auto done) { return impl_->session->events(options, std::move(done)); });
+  return core::submit<Value>([&](Completion<Value> done) -> CancelFunction {
+    const auto& client = impl_->client;
+    if (client->backend().name() != "local") return impl_->session->events(options, std::move(done));
+    // A log of up to 16 MiB is read in one piece: not on the thread of who asks, which may be an event loop's.
+    const bool runs = client->workers().run(
+        [sandbox = impl_, options, done](const std::stop_token&) { sandbox->session->events(options, done); });
+    if (!runs) done(core::no_worker());
+    return [] {};
+  });
 }
 Result<std::vector<Event>> Sandbox::events(EventOptions options) const { return events_async(options).get(); }
 

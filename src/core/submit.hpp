@@ -28,6 +28,10 @@ Operation<T> submit(Start&& start) {
   return Operation<T>(std::move(state));
 }
 
+inline Error no_worker() {
+  return {ErrorCode::not_ready, "the client was closed, or no thread could start; open another one"};
+}
+
 // Does `work` on one of the client's workers. Returns what asks it to stop; closing the client does that too.
 template <class T>
 CancelFunction run_on_worker(const std::shared_ptr<ClientImpl>& client,
@@ -37,7 +41,7 @@ CancelFunction run_on_worker(const std::shared_ptr<ClientImpl>& client,
     const std::stop_callback forward(closing, [&stop] { stop.request_stop(); });
     done(work(stop.get_token()));
   });
-  if (!runs) done(Error(ErrorCode::not_ready, "the client was closed, or no thread could start; open another one"));
+  if (!runs) done(no_worker());
   return [stop]() mutable { stop.request_stop(); };
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <iterator>
 
 #include "base/file.hpp"
@@ -33,11 +34,15 @@ Event to_public(registry::StoredEvent from, std::int64_t time_ms) {
 
 Result<std::vector<Event>> read(const std::string& directory, const EventOptions& options) {
   ORKESTR_TRY(const auto dir, base::open_at(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  ORKESTR_TRY(auto stored, registry::read_events(dir.get(), options.limit));
+  using std::chrono::milliseconds;
+  const std::string since =
+      options.since ? base::iso8601_utc(std::chrono::floor<milliseconds>(options.since->time_since_epoch()).count())
+                    : std::string();
+  ORKESTR_TRY(auto stored, registry::read_events(dir.get(), options.limit, since));
   std::vector<Event> events;
   for (auto& one : stored) {
     const auto time_ms = base::parse_iso8601_utc(one.time);
-    if (!time_ms || (options.since && TimePoint(std::chrono::milliseconds(*time_ms)) < *options.since)) continue;
+    if (!time_ms || (options.since && TimePoint(milliseconds(*time_ms)) < *options.since)) continue;
     events.push_back(to_public(std::move(one), *time_ms));
   }
   return events;

@@ -32,6 +32,14 @@ std::string to_line(std::string_view kind, std::initializer_list<EventField> fie
   return out.take() + "\n";
 }
 
+// As the line says it; false for one that was not written by to_line().
+bool is_before(std::string_view line, std::string_view since) {
+  constexpr std::string_view kStart = R"({"time":")";
+  if (since.empty() || !line.starts_with(kStart)) return false;
+  line.remove_prefix(kStart.size());
+  return line.size() > since.size() && line[since.size()] == '"' && line.substr(0, since.size()) < since;
+}
+
 }  // namespace
 
 Result<EventLog> EventLog::open(int dir_fd, std::size_t max_bytes) {
@@ -83,7 +91,7 @@ Result<void> EventLog::drop_older_half() {
   return reopen();
 }
 
-Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events) {
+Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events, std::string_view since) {
   std::vector<StoredEvent> events;
   auto file = base::open_at(dir_fd, kEventsFile, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (!file && file.error().code() == ErrorCode::file_not_found) return events;
@@ -96,8 +104,9 @@ Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events)
     const std::size_t start = before == std::string_view::npos ? 0 : before + 1;
     std::string_view line = rest.substr(start);
     while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
-    auto parsed = base::JsonValue::parse(line);
     rest = rest.substr(0, start);
+    if (is_before(line, since)) continue;
+    auto parsed = base::JsonValue::parse(line);
     if (!parsed || parsed->kind() != base::JsonValue::Kind::object) continue;
     StoredEvent event{parsed->string_or("time", ""), parsed->string_or("kind", ""), std::move(*parsed),
                       std::string(line)};

@@ -57,7 +57,8 @@ struct StoredEvent {
   std::string text;        // the same as its line, without the newline
 };
 
-// Oldest first, the newest `max_events` at most. No log is an empty log; lines that are no event are skipped.
-Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events = 100'000);
+// Oldest first, the newest `max_events` at most. No log is an empty log; lines that are no event are skipped, and those
+// before `since` (ISO 8601, UTC) without being parsed.
+Result<std::vector<StoredEvent>> read_events(int dir_fd, std::size_t max_events = 100'000, std::string_view since = {});
 
 }  // namespace orkestr::registry

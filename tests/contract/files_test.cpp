@@ -1,4 +1,7 @@
+#include <poll.h>
+
 #include <algorithm>
+#include <vector>
 
 #include "support/suite.hpp"
 
@@ -119,6 +122,34 @@ TEST_CASE("files: streams of 20 MB, and a writer that is dropped leaves nothing"
   for (int i = 0; i < 50 && !must(files.list("/workspace/dropped")).empty(); ++i)
     must(shared_sandbox().exec("sleep 0.1"));
   CHECK(must(files.list("/workspace/dropped")).empty());
+}
+
+TEST_CASE("files: streams for who has other things to do") {
+  using std::chrono::milliseconds;
+  auto files = shared_sandbox().files();
+  const std::string all(20U << 20U, 'x');
+  const auto wait_for = [](int fd) {
+    pollfd one{fd, POLLIN, 0};
+    REQUIRE(::poll(&one, 1, 30'000) == 1);
+  };
+  {
+    auto writer = must(files.write_stream("/workspace/polled"));
+    for (std::string_view rest = all; !rest.empty();) {
+      const auto taken = must(writer.write_some(rest, milliseconds(0)));
+      rest.remove_prefix(taken);
+      if (taken == 0) wait_for(writer.fd());
+    }
+    while (!must(writer.finish(milliseconds(0)))) wait_for(writer.fd());
+  }
+  auto reader = must(files.read_stream("/workspace/polled"));
+  std::vector<char> room(300'000);
+  std::size_t total = 0;
+  while (true) {
+    const auto count = must(reader.read(room.data(), room.size(), milliseconds(20)));
+    if (count && *count == 0) break;
+    total += count.value_or(0);
+  }
+  CHECK(total == all.size());
 }
 
 TEST_CASE("files: a directory of 3,000 entries") {

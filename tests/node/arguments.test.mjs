@@ -1,8 +1,10 @@
 // Wrong arguments: an error that names the argument, before anything is sent; never a crash.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import path from "node:path";
 import { test } from "node:test";
-import { failure, orkestr, runScript, shareSandbox, TEMPLATE } from "./support.mjs";
+import { failure, orkestr, ROOT, runScript, shareSandbox, TEMPLATE } from "./support.mjs";
 
 const { Files, InvalidArgument, OrkestrClient, OrkestrError, Sandbox, Template, pool, setDefaultClient } = orkestr;
 const core = createRequire(import.meta.url)(process.env.ORKESTR_NODE_ADDON);
@@ -15,7 +17,11 @@ function detached() {
 }
 
 test("wrong values are InvalidArgument and name the argument", async () => {
-  const throwing = { get cwd() { throw new Error("no such luck"); } };
+  const fail = () => { throw new Error("no such luck"); };
+  const throwing = { get cwd() { return fail(); } };
+  const throwingItem = Object.defineProperty(["x"], 0, { get: fail });
+  const throwingPair = Object.defineProperty(["/tmp/x", "x"], 1, { get: fail });
+  const throwingKeys = new Proxy({}, { ownKeys: fail });
   const cases = [
     [() => Sandbox.create({ template: 7 }), TypeError, /template is 7; allowed: a string/],
     [() => Sandbox.create(TEMPLATE, { memoryMb: "lots" }), TypeError, /memoryMb is 'lots'; allowed: an integer/],
@@ -39,6 +45,15 @@ test("wrong values are InvalidArgument and name the argument", async () => {
     [() => sandbox.exec(["ls"]), TypeError, /command is \[ 'ls' \]; allowed: .*run\(\) takes a list/],
     [() => sandbox.exec("true", "x"), TypeError, /options is 'x'; allowed: an object/],
     [() => sandbox.exec("true", throwing), TypeError, /cwd cannot be read: no such luck/],
+    [() => sandbox.exec("true", throwingKeys), TypeError, /options cannot be read: no such luck/],
+    [() => sandbox.exec("true", { env: throwingKeys }), TypeError, /env cannot be read: no such luck/],
+    [() => sandbox.exec("true", { env: new Proxy({}, { getPrototypeOf: fail }) }), TypeError, /env cannot be read: no such luck/],
+    [() => sandbox.run(throwingItem), TypeError, /command cannot be read: no such luck/],
+    [() => sandbox.files.read(Object.create(null)), TypeError, /path is .*; allowed: a string/],
+    [() => sandbox.files.stat(Object.create(null)), TypeError, /path is .*; allowed: a string/],
+    [() => sandbox.files.writeBatch({ get "/tmp/x"() { return fail(); } }), TypeError, /files cannot be read: no such luck/],
+    [() => sandbox.files.writeBatch(throwingKeys), TypeError, /files cannot be read: no such luck/],
+    [() => sandbox.files.writeBatch([throwingPair]), TypeError, /files cannot be read: no such luck/],
     [() => sandbox.exec("\ud800"), RangeError, /command has a lone surrogate at index 0/],
     [() => sandbox.exec("a\udc00b"), RangeError, /command has a lone surrogate at index 1/],
     [() => sandbox.exec("true", { env: { A: "\udfff" } }), RangeError, /env\.A has a lone surrogate/],
@@ -154,6 +169,24 @@ test("an instance of nothing is no error of ours", () => {
   assert.ok(!(new RangeError("x") instanceof InvalidArgument));
   assert.ok(!(null instanceof OrkestrError));
   assert.ok(!(new orkestr.NotPermitted("x") instanceof InvalidArgument));
+});
+
+test("each code has the class, the status and the hint of the table of all languages", () => {
+  const { fromNative } = createRequire(import.meta.url)(path.join(ROOT, "bindings/node/lib/errors.js"));
+  const table = readFileSync(path.join(ROOT, "src/base/errors.def"), "utf8");
+  const rows = [...table.matchAll(/^ORKESTR_ERROR\((\w+), (\w+), (\d+), "(?:.*?)", "(.*)"\)$/gm)];
+  assert.ok(rows.length > 20 && rows.length === table.match(/^ORKESTR_ERROR/gm).length);
+  const seen = new Set();
+  for (const [, code, type, status, hint] of rows) {
+    const error = fromNative({ code, message: "what happened", statusCode: 0 });
+    assert.deepEqual([error.name, error.code, error.message, error.hint], [type, code, "what happened", hint]);
+    if (seen.has(type)) continue; // a class answers with its first code
+    seen.add(type);
+    const own = new orkestr[type]("x");
+    assert.deepEqual([own.code, own.statusCode], [code, Number(status) || null], type);
+  }
+  const unknown = fromNative({ code: "from_the_future", message: "x" });
+  assert.deepEqual([unknown.name, unknown.code], ["OrkestrError", "from_the_future"]);
 });
 
 test("a hint is there once, and empty where the native module cannot be loaded", async () => {

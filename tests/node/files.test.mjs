@@ -4,11 +4,11 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
-import { failure, orkestr, shareSandbox } from "./support.mjs";
+import { failure, orkestr, shareSandbox, stalledSandbox } from "./support.mjs";
 
 const sandbox = await shareSandbox();
 const { files } = sandbox;
-const { Sandbox } = orkestr;
+const { Sandbox, Template } = orkestr;
 
 test("write and read: text and bytes", async () => {
   await files.write("/workspace/a/b.txt", "grüße\n");
@@ -118,6 +118,30 @@ test("an aborted signal ends a file's stream, also between two pieces", async ()
   const controller = new AbortController();
   assert.equal((await files.readStream("/workspace/zeros", { signal: controller.signal }).toArray()).reduce((sum, one) => sum + one.length, 0), 8 * 2 ** 20);
   controller.abort(); // after the end: nothing
+});
+
+test("files of a guest that stands still hold nothing else up", async () => {
+  const { stalled, goOn } = await stalledSandbox();
+  const streams = Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? stalled.files.readStream("/etc/passwd") : stalled.files.writeStream(`/tmp/${i}`)));
+  try {
+    const ended = streams.map((stream) => new Promise((done) => stream.on("error", () => {}).on("close", done)));
+    streams.forEach((stream, i) => (i % 2 === 0 ? stream.resume() : stream.end(Buffer.alloc(8 * 2 ** 20))));
+    await new Promise((next) => setTimeout(next, 300));
+    const start = performance.now();
+    await Promise.all([Template.list(), orkestr.pool.list(), files.readStream("/etc/passwd").toArray()]);
+    assert.ok(performance.now() - start < 1000, `${performance.now() - start} ms`);
+    streams.slice(40).forEach((stream) => stream.destroy());
+    await Promise.all(ended.slice(40));
+    assert.ok(performance.now() - start < 2000, "a transfer that stalls can be given up");
+    goOn();
+    await Promise.all(ended.slice(0, 40));
+    assert.equal((await stalled.files.stat("/tmp/1")).size, 8 * 2 ** 20);
+    assert.equal(await stalled.files.exists("/tmp/41"), false);
+  } finally {
+    goOn();
+    streams.forEach((stream) => stream.destroy());
+    await stalled.terminate();
+  }
 });
 
 test("bytes are those of the moment of the call", async () => {

@@ -2,7 +2,7 @@
 // cache that a program started here would use (ORKESTR_TEST_CACHE overrides it). At a file's end nothing may be left but records.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { after } from "node:test";
@@ -70,6 +70,15 @@ after(async () => {
 
 // One running sandbox that the tests of a file share.
 export const shareSandbox = () => Sandbox.create({ template: TEMPLATE, timeoutSeconds: 1800, metadata: { suite: "node" } });
+
+// A running sandbox whose machine stands still: it takes nothing and gives nothing until `goOn` is called.
+export async function stalledSandbox() {
+  const before = new Set(processesOfHome());
+  const stalled = await Sandbox.create({ template: TEMPLATE, timeoutSeconds: 1800 });
+  const machine = processesOfHome().find((pid) => !before.has(pid) && readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("qemu"));
+  process.kill(machine, "SIGSTOP");
+  return { stalled, goOn: () => process.kill(machine, "SIGCONT") };
+}
 
 // JavaScript in another process that has the package and the same state directory: its code, signal and output.
 export function runScript(code, { args = [], env = {}, seconds = 120 } = {}) {

@@ -98,6 +98,21 @@ def sandbox(home):
         yield shared
 
 
+@pytest.fixture
+def stalled(home):
+    """A sandbox whose machine stands still while the test runs: it takes nothing and gives nothing."""
+    from orkestr import Sandbox
+
+    before = set(processes_of(home))
+    with Sandbox.create(TEMPLATE, timeout_seconds=600) as stalled:
+        (machine,) = [pid for pid, command in processes_of(home).items() if pid not in before and "qemu" in command]
+        os.kill(machine, signal.SIGSTOP)
+        try:
+            yield stalled
+        finally:
+            os.kill(machine, signal.SIGCONT)
+
+
 class Script:
     """Python code in another process that has the package and the same state directory."""
 

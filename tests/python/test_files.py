@@ -4,11 +4,14 @@ import gc
 import hashlib
 import os
 import shutil
+import signal
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from orkestr import FileNotFound, InvalidArgument, IsADirectory, NotADirectory, NotPermitted
+from orkestr import FileNotFound, InvalidArgument, IsADirectory, NotADirectory, NotPermitted, SandboxNotReady
 
 pytestmark = pytest.mark.vm
 
@@ -119,3 +122,53 @@ def test_half_a_file_never_appears(sandbox):
         writer.write(b"more")
     leftover = [entry.name for entry in files.list("/tmp") if "kept" in entry.name]
     assert leftover == ["kept"]
+
+
+STALLED = {
+    "read": lambda files: files.read_stream("/etc/passwd").read(10),
+    "read all": lambda files: files.read_stream("/etc/passwd").read(),
+    "write": lambda files: files.write_stream("/tmp/stalled").write(bytes(64 << 20)),
+    "finish": lambda files: files.write_stream("/tmp/stalled").close(),
+}
+
+
+def test_a_signal_comes_through_a_transfer_that_stalls(stalled):
+    def handle(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        for name, work in STALLED.items():
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                work(stalled.files)
+            assert time.monotonic() - start < 2, name
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_transfer_that_stalls_is_closed_from_another_thread(stalled):
+    reader, writer = stalled.files.read_stream("/etc/passwd"), stalled.files.write_stream("/tmp/stalled")
+    uses = [
+        (lambda: reader.read(10), reader.close),
+        (lambda: writer.write(bytes(64 << 20)), writer.discard),
+    ]
+    for use, close in uses:
+        ended: list = []
+
+        def run(use=use, ended=ended):
+            try:
+                use()
+            except Exception as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        time.sleep(0.3)
+        start = time.monotonic()
+        close()
+        thread.join(5)
+        assert time.monotonic() - start < 1
+        assert isinstance(ended[0], SandboxNotReady) and "closed" in str(ended[0])
+    assert reader.closed and writer.closed

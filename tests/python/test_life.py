@@ -228,6 +228,46 @@ print('end')
     assert not sandbox.files.exists("/tmp/never")
 
 
+# Used while the interpreter ends. Until atexit is over everything is there, and later what was there goes on working.
+USES = {
+    "exec": "assert sandbox.exec('echo used').stdout == 'used\\n'",
+    "stream": "assert [chunk.data for chunk in sandbox.exec_stream('echo used')][0] == 'used\\n'",
+    "file": "assert sandbox.files.read_stream('/etc/passwd').read(4) == b'root'",
+}
+MOMENTS = {
+    "atexit": (
+        "@atexit.register\ndef last():\n    use()\n    print('used', flush=True)",
+        "end\nused\n",
+    ),
+    # Whether the module's own globals are still there then is Python's business.
+    "del": (
+        "class Last:\n    def __del__(self, use=use, say=os.write):\n        use()\n        say(1, b'used\\n')\nlast = Last()",
+        "end\nused\n",
+    ),
+    "daemon": (
+        "def forever():\n    while True: use()\n"
+        "for _ in range(4): threading.Thread(target=forever, daemon=True).start()\ntime.sleep(0.5)",
+        "end\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+@pytest.mark.parametrize("moment, says", MOMENTS.values(), ids=MOMENTS.keys())
+def test_objects_are_used_while_the_interpreter_ends(sandbox, script, moment, says, use):
+    code = f"""
+import atexit, os, sys, threading, time
+from orkestr import Sandbox
+def use(sandbox=Sandbox.get(sys.argv[1])):
+    {use}
+{moment}
+print('end', flush=True)
+"""
+    start = time.monotonic()
+    assert script(code, sandbox.id).finish(20) == (0, says, "")
+    assert time.monotonic() - start < 10
+
+
 def test_many_calls_leave_nothing_behind(sandbox):
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))

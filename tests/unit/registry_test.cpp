@@ -445,6 +445,9 @@ TEST_CASE("events are appended, read back, and survive a torn line") {
   REQUIRE(events->size() == 3);
   CHECK(events->back().kind == "after");
   CHECK(read_events(owned.dir_fd(), 1)->front().kind == "after");
+  CHECK(read_events(owned.dir_fd(), 10, events->back().time)->back().kind == "after");
+  CHECK(read_events(owned.dir_fd(), 10, events->front().time)->size() == 3);
+  CHECK(read_events(owned.dir_fd(), 10, "9999-12-31T23:59:59.999Z")->empty());
 }
 
 TEST_CASE("a log that is full loses its older half, nothing else") {

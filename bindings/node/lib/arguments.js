@@ -4,7 +4,7 @@
 // A check is a function (name, value) that returns what the native module takes, or throws an InvalidArgument that names the
 // argument, the value and what is allowed.
 const { inspect, types } = require("node:util");
-const { InvalidArgumentRange, InvalidArgumentType } = require("./errors.js");
+const { InvalidArgument, InvalidArgumentRange, InvalidArgumentType } = require("./errors.js");
 const { core } = require("./native.js");
 
 const MOST_SECONDS = 1e9; // beyond every limit of the library, within its integers
@@ -49,17 +49,21 @@ function path(name, value) {
 }
 
 function texts(name, value) {
-  if (!Array.isArray(value)) throw wrongType(name, value, "an array of strings");
-  return Array.from(value, (item, index) => text(`${name}[${index}]`, item));
+  return reading(name, () => {
+    if (!Array.isArray(value)) throw wrongType(name, value, "an array of strings");
+    return Array.from(value, (item, index) => text(`${name}[${index}]`, item));
+  });
 }
 
 // An object's own properties as pairs, or a Map.
 function textMap(name, value) {
-  if (value instanceof Map) {
-    return Array.from(value, ([key, item]) => [text(`a key of ${name}`, key), text(`${name}.${String(key)}`, item)]);
-  }
-  if (typeof value !== "object" || Array.isArray(value)) throw wrongType(name, value, "an object of strings, or a Map");
-  return Object.keys(value).map((key) => [text(`a key of ${name}`, key), text(`${name}.${key}`, get(`${name}.${key}`, value, key))]);
+  return reading(name, () => {
+    if (value instanceof Map) {
+      return Array.from(value, ([key, item]) => [text(`a key of ${name}`, key), text(`${name}.${String(key)}`, item)]);
+    }
+    if (typeof value !== "object" || Array.isArray(value)) throw wrongType(name, value, "an object of strings, or a Map");
+    return Object.keys(value).map((key) => [text(`a key of ${name}`, key), text(`${name}.${key}`, get(`${name}.${key}`, value, key))]);
+  });
 }
 
 // Bytes, or text as UTF-8.
@@ -137,8 +141,11 @@ const anything = (name, value) => value;
 // there is a mistake, not something to pass over.
 function options(value, checks) {
   if (value === undefined || value === null) return {};
-  if (typeof value !== "object" || Array.isArray(value)) throw wrongType("options", value, "an object");
-  for (const key of Object.keys(value)) {
+  const keys = reading("options", () => {
+    if (typeof value !== "object" || Array.isArray(value)) throw wrongType("options", value, "an object");
+    return Object.keys(value);
+  });
+  for (const key of keys) {
     if (!Object.hasOwn(checks, key)) {
       throw new InvalidArgumentType(`options has ${shown(key)}, which is no option here; allowed: ${Object.keys(checks).join(", ")}`);
     }
@@ -152,14 +159,20 @@ function options(value, checks) {
 }
 
 function get(name, object, key) {
+  return reading(name, () => object[key]);
+}
+
+// Reading a value may run code of its owner's, a getter or a proxy. What that throws is about the argument.
+function reading(name, read) {
   try {
-    return object[key];
+    return read();
   } catch (error) {
+    if (error instanceof InvalidArgument) throw error;
     throw new InvalidArgumentType(`${name} cannot be read: ${error?.message ?? shown(error)}`, { cause: error });
   }
 }
 
 module.exports = {
-  anything, bytes, callback, content, flag, get, integer, milliseconds, moment, number, offset, options, path, seconds, signal,
-  text, textMap, texts, wrongType, wrongValue,
+  anything, bytes, callback, content, flag, get, integer, milliseconds, moment, number, offset, options, path, reading, seconds,
+  signal, text, textMap, texts, wrongType, wrongValue,
 };

@@ -95,7 +95,7 @@ class BackgroundCommand {
     let pause = Math.min(FIRST_PAUSE, longest);
     while ((await this.refresh({ signal })).status === "running") {
       const left = limit - performance.now();
-      if (left <= 0) throw new ExecTimeout(`command ${this.id} had not ended after ${timeoutSeconds} s; it runs on`);
+      if (left <= 0) throw new ExecTimeout(`wait: command ${this.id} had not ended after ${Math.round(timeoutSeconds * 1000)} ms; it runs on`);
       try {
         await sleep(Math.min(pause * 1000, left), undefined, { signal });
       } catch (error) {

@@ -4,8 +4,8 @@ const { Readable, Writable } = require("node:stream");
 const check = require("./arguments.js");
 const { Cancelled, InvalidArgumentRange } = require("./errors.js");
 const { make, partOf, toDate, toDateOrNull } = require("./handles.js");
-const { call, core } = require("./native.js");
-const { unfinished } = require("./process.js");
+const { ask, call, core } = require("./native.js");
+const { Breath, unfinished } = require("./process.js");
 
 const PIECE = 2 ** 20;
 const SIGNAL = { signal: check.signal };
@@ -48,52 +48,81 @@ function destroyWith(stream, signal) {
   return () => signal?.removeEventListener("abort", abort);
 }
 
+// A native reader or writer, which is only ever looked at: nothing waits in it.
+class Transfer {
+  #native;
+  #ready;
+  #drop;
+  #waiting = 0; // id of the wait for more
+  #breath = new Breath();
+  constructor(native, ready, drop) {
+    this.#native = native;
+    this.#ready = ready;
+    this.#drop = drop;
+  }
+  // What step(native) answers as soon as that is not undefined; undefined once it was dropped.
+  async until(step) {
+    if (this.#breath.due) await this.#breath.take();
+    while (this.#native !== undefined) {
+      const value = ask(() => step(this.#native));
+      if (value !== undefined) return value;
+      const [promise, id] = ask(() => this.#ready(this.#native));
+      this.#waiting = id;
+      await promise;
+      this.#waiting = 0;
+      this.#breath.taken();
+    }
+    return undefined;
+  }
+  drop(cancel) {
+    if (this.#waiting !== 0) core.cancel(this.#waiting);
+    this.#drop(this.#native, cancel);
+    this.#native = undefined;
+  }
+}
+
 // A piece is asked for when somebody reads; bounded memory.
 class FileReader extends Readable {
-  #native;
+  #transfer;
   #open;
-  #signal;
   #stop;
   constructor(open, signal) {
     super({ highWaterMark: PIECE });
     this.#open = open;
-    this.#signal = signal;
     this.#stop = destroyWith(this, signal);
   }
   _construct(done) {
     this.#open().then((native) => {
-      this.#native = native;
+      this.#transfer = new Transfer(native, core.readerReady, core.dropReader);
       done();
     }, done);
   }
   _read(size) {
-    call(this.#signal, () => core.readPiece(this.#native, Math.max(size, PIECE))).then(
-      (bytes) => this.push(bytes.length === 0 ? null : bytes),
+    this.#transfer.until((native) => core.readPiece(native, Math.max(size, PIECE))).then(
+      (bytes) => bytes !== undefined && this.push(bytes.length === 0 ? null : bytes),
       (error) => this.destroy(error),
     );
   }
   _destroy(error, done) {
     this.#stop();
-    if (this.#native !== undefined) core.dropReader(this.#native, !this.readableEnded);
+    this.#transfer?.drop(!this.readableEnded);
     done(error);
   }
 }
 
 // The file appears under its name, whole, at "finish"; destroyed before, nothing of it appears.
 class FileWriter extends Writable {
-  #native;
+  #transfer;
   #open;
-  #signal;
   #stop;
   constructor(open, signal) {
     super({ highWaterMark: PIECE, decodeStrings: false });
     this.#open = open;
-    this.#signal = signal;
     this.#stop = destroyWith(this, signal);
   }
   _construct(done) {
     this.#open().then((native) => {
-      this.#native = native;
+      this.#transfer = new Transfer(native, core.writerReady, core.dropWriter);
       done();
     }, done);
   }
@@ -105,14 +134,20 @@ class FileWriter extends Writable {
       done(error);
       return;
     }
-    call(this.#signal, () => core.writePiece(this.#native, bytes)).then(() => done(), done);
+    this.#send(bytes).then(() => done(), done);
+  }
+  async #send(bytes) {
+    for (let rest = bytes, taken; rest.length > 0; rest = rest.subarray(taken)) {
+      taken = await this.#transfer.until((native) => core.writePiece(native, rest.subarray(0, PIECE)) || undefined);
+      if (taken === undefined) return; // destroyed
+    }
   }
   _final(done) {
-    call(this.#signal, () => core.finishFile(this.#native)).then(() => done(), done);
+    this.#transfer.until((native) => core.finishFile(native) || undefined).then(() => done(), done);
   }
   _destroy(error, done) {
     this.#stop();
-    if (this.#native !== undefined) core.dropWriter(this.#native, !this.writableFinished);
+    this.#transfer?.drop(!this.writableFinished);
     done(error);
   }
 }
@@ -127,7 +162,8 @@ class Files {
   }
 
   async read(path, options) {
-    return decode(String(path), await Files.prototype.readBytes.call(this, path, options));
+    const where = check.path("path", path);
+    return decode(String(where), await Files.prototype.readBytes.call(this, where, options));
   }
 
   async readBytes(path, options) {
@@ -189,7 +225,7 @@ class Files {
     const where = check.path("path", path);
     const native = await handle();
     const record = await call(signal, () => core.statFile(native, where));
-    return { path: String(path), ...record, modifiedAt: toDateOrNull(record.modifiedAt) };
+    return { path: String(where), ...record, modifiedAt: toDateOrNull(record.modifiedAt) };
   }
 
   async exists(path, options) {
@@ -199,10 +235,7 @@ class Files {
   async writeBatch(files, options) {
     const handle = partOf(Files, this);
     const { mode = DEFAULT_MODE, signal } = check.options(options, MODE);
-    const pairs = toPairs(files).map((pair, index) => {
-      if (!Array.isArray(pair) || pair.length !== 2) throw check.wrongType(`files[${index}]`, pair, "a pair of path and content");
-      return [check.path(`files[${index}]: path`, pair[0]), check.content(`files[${index}]: content`, pair[1])];
-    });
+    const pairs = check.reading("files", () => toPairs(files));
     const native = await handle();
     return call(signal, () => core.writeBatch(native, pairs, mode));
   }
@@ -220,7 +253,8 @@ class Files {
     const where = check.path("path", path);
     return new FileReader(async () => {
       const native = await handle();
-      return call(signal, () => core.openReader(native, where));
+      if (signal?.aborted) throw Cancelled.bySignal(signal);
+      return ask(() => core.openReader(native, where));
     }, signal);
   }
 
@@ -230,16 +264,19 @@ class Files {
     const where = check.path("path", path);
     return new FileWriter(async () => {
       const native = await handle();
-      return call(signal, () => core.openWriter(native, where, mode));
+      if (signal?.aborted) throw Cancelled.bySignal(signal);
+      return ask(() => core.openWriter(native, where, mode));
     }, signal);
   }
 }
 
 function toPairs(files) {
-  if (Array.isArray(files)) return files;
-  if (files instanceof Map) return [...files];
   if (typeof files !== "object" || files === null) throw check.wrongType("files", files, "an object, a Map or an array of pairs of path and content");
-  return Object.entries(files);
+  const pairs = Array.isArray(files) || files instanceof Map ? files : Object.entries(files);
+  return Array.from(pairs, (pair, index) => {
+    if (!Array.isArray(pair) || pair.length !== 2) throw check.wrongType(`files[${index}]`, pair, "a pair of path and content");
+    return [check.path(`files[${index}]: path`, pair[0]), check.content(`files[${index}]: content`, pair[1])];
+  });
 }
 
 async function write(files, path, toBytes, content, options) {

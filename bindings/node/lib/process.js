@@ -308,4 +308,4 @@ class ExecStream {
 // For who has checked the bytes already.
 const sendTo = (stream, bytes) => send(partOf(ExecStream, stream), bytes);
 
-module.exports = { ExecChunk, ExecResult, ExecStream, Puller, StreamDecoder, sendTo, unfinished };
+module.exports = { Breath, ExecChunk, ExecResult, ExecStream, Puller, StreamDecoder, sendTo, unfinished };

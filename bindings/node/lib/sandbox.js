@@ -117,7 +117,7 @@ class Sandbox {
     const part = partOf(Sandbox, this);
     const { stdin, ...given } = check.options(options, RUN);
     const what = command(line);
-    const pieces = stdin !== undefined && isPieces(stdin) ? stdin : undefined;
+    const pieces = stdin !== undefined && check.reading("stdin", () => isPieces(stdin)) ? stdin : undefined;
     const arguments_ = native(given);
     if (pieces === undefined && stdin !== undefined) arguments_.stdin = check.content("stdin", stdin);
     const handle = await live(part);

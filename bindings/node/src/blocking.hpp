@@ -1,4 +1,4 @@
-// Threads for the calls of the library that can only block: pieces of files, the pool, lists of templates. Not libuv's
+// Threads for the calls of the library that can only block: the pool, lists of templates, closing a client. Not libuv's
 // pool, which has four threads for all of a process's files and name look-ups.
 #pragma once
 

@@ -1,11 +1,11 @@
-// The files of a sandbox: whole ones by operations, pieces on threads of their own, because reading and writing a piece
-// can only block.
+// The files of a sandbox: whole ones by operations, pieces as far as there are any, or room for them. No thread waits
+// for a guest that stalls.
 #include <napi.h>
 
 #include <orkestr/orkestr.hpp>
 
 #include "handle.hpp"
-#include "promise.hpp"
+#include "readiness.hpp"
 #include "surface.hpp"
 
 namespace orkestr::node {
@@ -66,39 +66,57 @@ Napi::Value presign(Info info) {
                [](Napi::Env env, const PresignedUrl& url) { return to_js(env, url); });
 }
 
-Napi::Value open_reader(Info info) {
-  return begin_blocking(
-      info.Env(), [files = files_of(info), path = path_of(info)] { return files.read_stream(path); },
-      [](Napi::Env env, FileReader reader) {
-        return make_handle<Reader>(env, std::make_shared<FileReader>(std::move(reader)));
-      });
+// Not one that was dropped.
+template <class Transfer>
+const Transfer& transfer_of(Info info) {
+  const auto& transfer = of_handle<Transfer>(info[0], "transfer");
+  if (!transfer) throw_error(info.Env(), Error(ErrorCode::not_ready, "the file's stream is closed; open another one"));
+  return transfer;
 }
 
+Napi::Value open_reader(Info info) {
+  return make_handle(info.Env(),
+                     std::make_shared<FileReader>(take(info.Env(), files_of(info).read_stream(path_of(info)))));
+}
+
+// What has come, about `size` bytes at most; empty at the end of the file, undefined when there is nothing yet.
 Napi::Value read_piece(Info info) {
-  const auto most = static_cast<std::size_t>(std::max<std::int64_t>(1, get_integer(info[1], "size")));
-  return begin_blocking(
-      info.Env(), [reader = of_handle<Reader>(info[0], "reader"), most] { return reader->read(most); }, to_buffer);
+  const auto& reader = transfer_of<Reader>(info);
+  const auto size = static_cast<std::size_t>(std::max<std::int64_t>(1, get_integer(info[1], "size")));
+  std::string all;
+  while (all.size() < size) {
+    auto piece = reader->next(kNow);
+    if (!piece.ok() && all.empty()) throw_error(info.Env(), piece.error());
+    if (!piece.ok()) break;  // the next look tells it again
+    if (!*piece && all.empty()) return info.Env().Undefined();
+    if (!*piece || (*piece)->empty()) break;
+    if (all.empty()) {
+      all = std::move(**piece);
+    } else {
+      all += **piece;
+    }
+  }
+  return to_bytes(info.Env(), std::move(all));
 }
 
 Napi::Value open_writer(Info info) {
   const int mode = *get_optional_int(info[2], "mode");
-  return begin_blocking(
-      info.Env(), [files = files_of(info), path = path_of(info), mode] { return files.write_stream(path, mode); },
-      [](Napi::Env env, FileWriter writer) {
-        return make_handle<Writer>(env, std::make_shared<FileWriter>(std::move(writer)));
-      });
+  return make_handle(info.Env(),
+                     std::make_shared<FileWriter>(take(info.Env(), files_of(info).write_stream(path_of(info), mode))));
 }
 
+// How many of the bytes there was room for.
 Napi::Value write_piece(Info info) {
-  return begin_blocking(
-      info.Env(),
-      [writer = of_handle<Writer>(info[0], "writer"), bytes = get_bytes(info[1], "content")] {
-        return writer->write(bytes);
-      },
-      to_undefined);
+  const std::string bytes = get_bytes(info[1], "content");
+  return to_number(info.Env(), take(info.Env(), transfer_of<Writer>(info)->write_some(bytes, kNow)));
 }
 
-// `cancel`: a piece that is under way ends, too.
+// Whether it is in its place.
+Napi::Value finish_file(Info info) {
+  return Napi::Boolean::New(info.Env(), take(info.Env(), transfer_of<Writer>(info)->finish(kNow)));
+}
+
+// `cancel`: what was not read or finished goes nowhere.
 template <class Transfer>
 void drop(Info info) {
   auto& transfer = of_handle<Transfer>(info[0], "transfer");
@@ -139,10 +157,9 @@ void export_files(Napi::Env, Napi::Object exports) {
   add(exports, "readPiece", read_piece);
   add(exports, "openWriter", open_writer);
   add(exports, "writePiece", write_piece);
-  add(exports, "finishFile", [](Info info) {
-    return begin_blocking(
-        info.Env(), [writer = of_handle<Writer>(info[0], "writer")] { return writer->finish(); }, to_undefined);
-  });
+  add(exports, "finishFile", finish_file);
+  add(exports, "readerReady", [](Info info) { return ready(info.Env(), transfer_of<Reader>(info)); });
+  add(exports, "writerReady", [](Info info) { return ready(info.Env(), transfer_of<Writer>(info)); });
   // What is open otherwise goes when the garbage collector notices, which for a file half written is too late.
   add(exports, "dropReader", drop<Reader>);
   add(exports, "dropWriter", drop<Writer>);

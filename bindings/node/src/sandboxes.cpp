@@ -1,6 +1,8 @@
 // Clients and sandboxes: life, attributes, commands that are waited for.
 #include <napi.h>
 
+#include <algorithm>
+#include <iterator>
 #include <orkestr/orkestr.hpp>
 
 #include "handle.hpp"
@@ -70,10 +72,26 @@ Napi::Value run(Info info) {
   return begin(info.Env(), std::move(operation), [](Napi::Env env, ExecResult result) { return to_js(env, result); });
 }
 
+using Events = std::vector<Event>;
+
+// A handle: a hundred thousand at once would hold up the event loop.
 Napi::Value events(Info info) {
   EventOptions options;
   options.since = get_time(info[1], "since");
-  return begin(info.Env(), sandbox_of(info).events_async(options), to_value<std::vector<Event>>);
+  return begin(info.Env(), sandbox_of(info).events_async(options),
+               [](Napi::Env env, Events all) { return make_handle(env, std::move(all)); });
+}
+
+// `count` of them, from `first` on; each is given once, so that letting go of the rest takes no time either.
+Napi::Value some_events(Info info) {
+  auto& all = of_handle<Events>(info[0], "events");
+  const auto at = [&](std::int64_t index) {
+    return all.begin() + std::clamp<std::int64_t>(index, 0, static_cast<std::int64_t>(all.size()));
+  };
+  const std::int64_t first = get_integer(info[1], "first");
+  const Events some(std::make_move_iterator(at(first)),
+                    std::make_move_iterator(at(first + get_integer(info[2], "count"))));
+  return node::to_js(info.Env(), some);
 }
 
 }  // namespace
@@ -100,6 +118,7 @@ void export_sandboxes(Napi::Env, Napi::Object exports) {
   add(exports, "refresh", [](Info info) { return begin(info.Env(), sandbox_of(info).refresh_async(), to_undefined); });
   add(exports, "run", run);
   add(exports, "events", events);
+  add(exports, "someEvents", some_events);
   add(exports, "pause", [](Info info) {
     return begin(info.Env(), sandbox_of(info).pause_async(),
                  [](Napi::Env env, const std::string& id) { return to_text(env, id); });

@@ -1,13 +1,12 @@
 // The output of a command and of a background command as it comes.
 //
-// A stream is looked at without waiting (next); `ready` answers a promise for the moment when another look makes sense.
 // All looks, and writing as much as there is room for, are on the JavaScript thread.
 #include <napi.h>
 
 #include <orkestr/orkestr.hpp>
 
 #include "handle.hpp"
-#include "promise.hpp"
+#include "readiness.hpp"
 #include "surface.hpp"
 
 namespace orkestr::node {
@@ -17,38 +16,6 @@ namespace {
 using Info = const Napi::CallbackInfo&;
 using Output = std::shared_ptr<ExecStream>;
 using Logs = std::shared_ptr<LogStream>;
-constexpr std::chrono::milliseconds kNow{0};
-
-// Settles when the stream's descriptor is readable; what there is to read is for next() to say.
-template <class Stream>
-class Readiness : public Pending {
- public:
-  Readiness(Napi::Env env, std::shared_ptr<Stream> stream)
-      : stream_(std::move(stream)), deferred_(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
-  int fd() override { return stream_->fd(); }
-  bool settle(Napi::Env env) override {
-    if (!std::exchange(watched_, true)) return false;
-    deferred_.Resolve(env.Undefined());
-    return true;
-  }
-  bool cancel(Napi::Env env) override {
-    deferred_.Resolve(env.Undefined());
-    return true;
-  }
-
- private:
-  std::shared_ptr<Stream> stream_;
-  Napi::Promise::Deferred deferred_;
-  bool watched_ = false;  // the first look is before the descriptor is watched
-};
-
-template <class Stream>
-Napi::Value ready(Napi::Env env, const std::shared_ptr<Stream>& stream) {
-  auto pending = std::make_unique<Readiness<Stream>>(env, stream);
-  const Napi::Promise promise = pending->promise();
-  return with_id(env, promise, Runtime::of(env).add(std::move(pending)));
-}
 
 // A chunk; null at the end; undefined when there is nothing yet.
 template <class Stream>

@@ -184,7 +184,7 @@ class BackgroundCommand:
         while self.refresh().status == "running":
             left = None if limit is None else limit - time.monotonic()
             if left is not None and left <= 0:
-                raise ExecTimeout(f"command {self.id} had not ended after {timeout} s; it runs on")
+                raise ExecTimeout(f"wait: command {self.id} had not ended after {round(timeout * 1000)} ms; it runs on")
             time.sleep(pause if left is None else min(pause, left))
             pause = min(2 * pause, longest)
         return self.exit_code

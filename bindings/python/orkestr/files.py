@@ -96,6 +96,14 @@ class _RawReader(io.RawIOBase):
         super().close()
 
 
+class _Reader(io.BufferedReader):
+    def close(self) -> None:
+        # First what is under it: that of BufferedReader alone would wait until another thread has read what it waits for.
+        if not self.closed:
+            self.raw.close()
+        super().close()
+
+
 class FileWriter(io.BufferedIOBase):
     """A file being written, a binary file object. It appears under its name, whole, when it is closed.
 
@@ -282,9 +290,11 @@ class Files:
     def read_stream(self, path: str) -> io.BufferedReader:
         """The file as a binary file object, pulled piece by piece with bounded memory; for files of any size.
 
+        ``close()`` may come from another thread: who reads meanwhile gets :class:`SandboxNotReady`.
+
         Raises: :class:`FileNotFound`, :class:`IsADirectory`.
         """
-        return io.BufferedReader(_RawReader(self._native.read_stream(check.text("path", path))), _PIECE)
+        return _Reader(_RawReader(self._native.read_stream(check.text("path", path))), _PIECE)
 
     def write_stream(self, path: str, *, mode: int = 0o644) -> FileWriter:
         """A file object to write to, with bounded memory. The file appears when it is closed, see :class:`FileWriter`.

@@ -7,8 +7,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -32,7 +31,9 @@ class Shared {
   auto with(Work work, decltype(work(std::declval<Stream&>())) closed) {
     return without_gil([&] { return with_lock(std::move(work), std::move(closed)); });
   }
+  // Who waits in it meanwhile hears of it after a slice.
   void drop() {
+    closing_ = true;
     without_gil([&] {
       const auto lock = exclusive();
       stream_.reset();
@@ -44,7 +45,7 @@ class Shared {
   template <class Work, class Value>
   Value with_lock(Work work, Value closed) {
     const auto lock = exclusive();
-    return stream_ ? work(*stream_) : std::move(closed);
+    return stream_ && !closing_ ? work(*stream_) : std::move(closed);
   }
 
  private:
@@ -55,6 +56,7 @@ class Shared {
 
   const pid_t owner_ = getpid();
   std::mutex mutex_;
+  std::atomic<bool> closing_{false};
   std::optional<Stream> stream_;
 };
 
@@ -153,21 +155,28 @@ class Reader : public Shared<FileReader> {
  public:
   using Shared::Shared;
   py::bytes read(std::size_t max_bytes) {
-    auto data =
-        with([&](FileReader& reader) { return reader.read(max_bytes); }, Result<std::string>(closed_error("the file")));
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    return to_bytes(take(std::move(data)));
+    PyObject* bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(max_bytes));
+    if (bytes == nullptr) throw py::error_already_set();
+    auto owned = py::reinterpret_steal<py::bytes>(bytes);
+    const std::size_t count = read_to(PyBytes_AS_STRING(bytes), max_bytes);
+    bytes = owned.release().ptr();
+    if (_PyBytes_Resize(&bytes, static_cast<Py_ssize_t>(count)) != 0) throw py::error_already_set();
+    return py::reinterpret_steal<py::bytes>(bytes);
   }
   // At most as much as there is room for.
   std::size_t read_into(const py::buffer& room) {
     const py::buffer_info place = room.request(true);
-    const auto count = with(
-        [&](FileReader& reader) {
-          return reader.read(static_cast<char*>(place.ptr), static_cast<std::size_t>(place.size));
-        },
-        Result<std::size_t>(closed_error("the file")));
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    return take(count);
+    return read_to(static_cast<char*>(place.ptr), static_cast<std::size_t>(place.size));
+  }
+
+ private:
+  std::size_t read_to(char* to, std::size_t size) {
+    while (true) {
+      auto count = with([&](FileReader& reader) { return reader.read(to, size, kSlice); },
+                        Result<std::optional<std::size_t>>(closed_error("the file")));
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (const auto some = take(std::move(count))) return *some;
+    }
   }
 };
 
@@ -178,14 +187,21 @@ class Writer : public Shared<FileWriter> {
     // In pieces, so that a signal is noticed in the middle of a large one.
     constexpr std::size_t kPiece = 1U << 20U;
     const BytesView view(content);
-    for (std::string_view rest = view.get(); !rest.empty(); rest.remove_prefix(std::min(kPiece, rest.size()))) {
-      const std::string_view piece = rest.substr(0, kPiece);
-      take(with([&](FileWriter& writer) { return writer.write(piece); }, Result<void>(closed_error("the file"))));
+    for (std::string_view rest = view.get(); !rest.empty();) {
+      auto taken = with([&](FileWriter& writer) { return writer.write_some(rest.substr(0, kPiece), kSlice); },
+                        Result<std::size_t>(closed_error("the file")));
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      rest.remove_prefix(take(std::move(taken)));
     }
   }
   void finish_file() {
-    take(with([](FileWriter& writer) { return writer.finish(); }, Result<void>(closed_error("the file"))));
+    bool finished = false;
+    while (!finished) {
+      auto result =
+          with([](FileWriter& writer) { return writer.finish(kSlice); }, Result<bool>(closed_error("the file")));
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      finished = take(std::move(result));
+    }
     drop();
   }
 };
