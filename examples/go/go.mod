@@ -1,3 +1,3 @@
-module quickstart
+module examples
 
 go 1.19
