@@ -7,8 +7,6 @@
 
 namespace orkestr::capi {
 
-constexpr std::chrono::seconds kPatience{5};  // of close(), with code of the program's own that runs on our threads
-
 ClientCore::~ClientCore() { close(); }
 
 Result<void> ClientCore::check_locked() const {

@@ -11,53 +11,8 @@
 namespace orkestr::capi {
 namespace {
 
-struct Known {
-  ErrorCode code;
-  orkestr_status status;
-};
-
-constexpr std::array kKnown = {
-    Known{ErrorCode::internal, ORKESTR_INTERNAL},
-    Known{ErrorCode::invalid_argument, ORKESTR_INVALID_ARGUMENT},
-    Known{ErrorCode::unauthorized, ORKESTR_UNAUTHORIZED},
-    Known{ErrorCode::forbidden, ORKESTR_FORBIDDEN},
-    Known{ErrorCode::rate_limited, ORKESTR_RATE_LIMITED},
-    Known{ErrorCode::plan_limit, ORKESTR_PLAN_LIMIT},
-    Known{ErrorCode::usage_exhausted, ORKESTR_USAGE_EXHAUSTED},
-    Known{ErrorCode::trial_exhausted, ORKESTR_TRIAL_EXHAUSTED},
-    Known{ErrorCode::lifetime_cap_reached, ORKESTR_LIFETIME_CAP_REACHED},
-    Known{ErrorCode::session_cap_reached, ORKESTR_SESSION_CAP_REACHED},
-    Known{ErrorCode::snapshot_cap_reached, ORKESTR_SNAPSHOT_CAP_REACHED},
-    Known{ErrorCode::fleet_full_retry, ORKESTR_FLEET_FULL_RETRY},
-    Known{ErrorCode::not_found, ORKESTR_NOT_FOUND},
-    Known{ErrorCode::not_ready, ORKESTR_NOT_READY},
-    Known{ErrorCode::exec_timeout, ORKESTR_EXEC_TIMEOUT},
-    Known{ErrorCode::exec_killed, ORKESTR_EXEC_KILLED},
-    Known{ErrorCode::network_policy_blocked, ORKESTR_NETWORK_POLICY_BLOCKED},
-    Known{ErrorCode::interpreter_unavailable, ORKESTR_INTERPRETER_UNAVAILABLE},
-    Known{ErrorCode::file_not_found, ORKESTR_FILE_NOT_FOUND},
-    Known{ErrorCode::not_permitted, ORKESTR_NOT_PERMITTED},
-    Known{ErrorCode::is_a_directory, ORKESTR_IS_A_DIRECTORY},
-    Known{ErrorCode::not_a_directory, ORKESTR_NOT_A_DIRECTORY},
-    Known{ErrorCode::file_exists, ORKESTR_FILE_EXISTS},
-    Known{ErrorCode::volume_in_use, ORKESTR_VOLUME_IN_USE},
-    Known{ErrorCode::template_not_found, ORKESTR_TEMPLATE_NOT_FOUND},
-    Known{ErrorCode::template_build_failed, ORKESTR_TEMPLATE_BUILD_FAILED},
-    Known{ErrorCode::snapshot_incompatible, ORKESTR_SNAPSHOT_INCOMPATIBLE},
-    Known{ErrorCode::not_supported, ORKESTR_NOT_SUPPORTED},
-    Known{ErrorCode::vm_failed, ORKESTR_VM_FAILED},
-    Known{ErrorCode::connection, ORKESTR_CONNECTION},
-    Known{ErrorCode::api, ORKESTR_API_ERROR},
-    Known{ErrorCode::cancelled, ORKESTR_CANCELLED},
-};
-static_assert(kKnown.size() == static_cast<std::size_t>(ErrorCode::cancelled) + 1);
-
-const Known& known(ErrorCode code) {
-  for (const Known& entry : kKnown) {
-    if (entry.code == code) return entry;
-  }
-  return kKnown.front();
-}
+static_assert(status_of(ErrorCode::internal) == ORKESTR_INTERNAL);
+static_assert(status_of(ErrorCode::cancelled) == ORKESTR_CANCELLED && ORKESTR_CANCELLED + 1 == ORKESTR_OUT_OF_MEMORY);
 
 // The shells of the last handles that were freed. Lock-free, so a forked child can free, too.
 std::array<std::atomic<Shell*>, 64> retired{};
@@ -90,11 +45,9 @@ const orkestr_error* find(const orkestr_error* error) {
 }
 }  // namespace
 
-orkestr_status orkestr::capi::status_of(ErrorCode code) noexcept { return known(code).status; }
-
 orkestr_status orkestr::capi::report(orkestr_error** error, const Error& failure) noexcept {
-  const auto& [code, status] = known(failure.code());
-  const bool no_memory = code == ErrorCode::internal && failure.message() == kNoMemory;
+  const orkestr_status status = status_of(failure.code());
+  const bool no_memory = status == ORKESTR_INTERNAL && failure.message() == kNoMemory;
   if (error == nullptr) return no_memory ? ORKESTR_OUT_OF_MEMORY : status;
   try {
     *error = std::make_unique<orkestr_error>(failure, status).release();
@@ -105,7 +58,8 @@ orkestr_status orkestr::capi::report(orkestr_error** error, const Error& failure
 }
 
 const char* orkestr_status_name(orkestr_status status) {
-  switch (static_cast<int>(status)) {
+  const int number = status;
+  switch (number) {
     case ORKESTR_OK:
       return "ok";
     case ORKESTR_AGAIN:
@@ -117,10 +71,8 @@ const char* orkestr_status_name(orkestr_status status) {
     default:
       break;
   }
-  for (const Known& entry : kKnown) {
-    if (entry.status == status) return orkestr::to_string(entry.code).data();  // of a literal
-  }
-  return "unknown";
+  if (number < ORKESTR_INTERNAL || number > ORKESTR_CANCELLED) return "unknown";
+  return orkestr::to_string(static_cast<orkestr::ErrorCode>(number - 1)).data();  // of a literal
 }
 
 orkestr_status orkestr_error_status(const orkestr_error* error) {

@@ -34,7 +34,10 @@ auto attempt(Work&& work) noexcept -> std::invoke_result_t<Work> {
   }
 }
 
-orkestr_status status_of(ErrorCode code) noexcept;
+// The number of the code and one more, for 0 is success. (tests/capi holds all of them against errors.def.)
+constexpr orkestr_status status_of(ErrorCode code) noexcept {
+  return static_cast<orkestr_status>(static_cast<int>(code) + 1);
+}
 // The status of `failure`, and its object in *error where that is wanted. (error.cpp)
 orkestr_status report(orkestr_error** error, const Error& failure) noexcept;
 

@@ -1,7 +1,6 @@
 #include "options.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 
 #include "records.hpp"
@@ -107,8 +106,7 @@ Result<std::string> text(const char* argument, const char* value) {
 Result<std::string_view> bytes(const char* argument, const void* data, std::size_t length) {
   if (data == nullptr && length > 0)
     return wrong(std::string(argument) + " is NULL, though its length is " + std::to_string(length));
-  constexpr auto kMost = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
-  if (length > kMost)
+  if (length >= std::string().max_size())
     return wrong("the length of " + std::string(argument) + " is " + std::to_string(length) +
                  ", more than memory can hold: was it negative?");
   return std::string_view(static_cast<const char*>(data), length);

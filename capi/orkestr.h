@@ -31,9 +31,10 @@
  *    thread uses it. (An await frees its operation; cancel and wait may be called beside it all the same.) Callbacks
  *    run one at a time on a thread of the client and must not throw. When a function that takes a callback fails, the
  *    callback is never called; else its last call, and only that, is given ORKESTR_END. (Progress is told on the thread
- *    that works, and never again once its operation was awaited, cancelled or freed; these wait for a call of it that
- *    is under way, unless they are called from it.) In a forked child a handle of the parent's answers
- *    ORKESTR_NOT_READY, and freeing it does nothing; values, errors and the id of a sandbox can still be read.
+ *    that works, and none begins once its operation was awaited, cancelled or freed; these wait for a call of it that
+ *    is under way, 5 s at most, and not at all when they are called from it.) In a forked child a handle of the
+ *    parent's answers ORKESTR_NOT_READY, and freeing it does nothing; values, errors and the id of a sandbox can still
+ *    be read.
  * 9. Every function is there since 0.7 unless marked "since". docs/ABI.md says what may change and when.
  */
 #ifndef ORKESTR_H

@@ -27,7 +27,6 @@ class Flow {
   virtual Result<void> cancel() = 0;
   virtual int fd() { return -1; }
   virtual std::int64_t pid() const { return 0; }
-  virtual void close() {}
 
   // One reader and one writer at a time.
   std::mutex reading, writing;

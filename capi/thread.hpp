@@ -10,6 +10,9 @@
 
 namespace orkestr::capi {
 
+// With code of the program's own that runs on a thread of ours: it may never return.
+inline constexpr std::chrono::seconds kPatience{5};
+
 class Thread {
  public:
   static Result<Thread> start(std::function<void()> work);

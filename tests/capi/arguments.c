@@ -3,79 +3,126 @@
 
 #include "check.h"
 
-#define SANDBOX_CALLS(sandbox, text)                                                     \
-  do {                                                                                   \
-    FAILS(orkestr_sandbox_refresh(sandbox), ORKESTR_INVALID_ARGUMENT, text);             \
-    FAILS(orkestr_sandbox_set_timeout(sandbox, 60000), ORKESTR_INVALID_ARGUMENT, text);  \
-    FAILS(orkestr_sandbox_terminate(sandbox), ORKESTR_INVALID_ARGUMENT, text);           \
-    FAILS(orkestr_sandbox_pause(sandbox), ORKESTR_INVALID_ARGUMENT, text);               \
-    FAILS(orkestr_sandbox_events(sandbox, 0, 0), ORKESTR_INVALID_ARGUMENT, text);        \
-    FAILS(orkestr_sandbox_metrics(sandbox, 0), ORKESTR_INVALID_ARGUMENT, text);          \
-    FAILS(orkestr_sandbox_snapshot(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);      \
-    FAILS(orkestr_sandbox_get_host(sandbox, 80), ORKESTR_INVALID_ARGUMENT, text);        \
-    FAILS(orkestr_sandbox_exec(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);  \
-    FAILS(orkestr_sandbox_start(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text); \
-    FAILS(orkestr_sandbox_commands(sandbox), ORKESTR_INVALID_ARGUMENT, text);            \
-    FAILS(orkestr_sandbox_command(sandbox, "cmd_1"), ORKESTR_INVALID_ARGUMENT, text);    \
-    FAILS(orkestr_files_read(sandbox, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, text);        \
+/* Every function of a handle, for each way in which that can be wrong. Each table frees fewer handles than are
+ * recognised after their end (64), so that one freed just before it is still known at its last call. */
+#define CLIENT_CALLS(client, text)                                                        \
+  do {                                                                                    \
+    CHECK(strcmp(orkestr_client_backend(client), "") == 0);                               \
+    FAILS(orkestr_client_limits(client), ORKESTR_INVALID_ARGUMENT, text);                 \
+    FAILS(orkestr_sandbox_create(client, NULL), ORKESTR_INVALID_ARGUMENT, text);          \
+    FAILS(orkestr_sandbox_get(client, "sbx_1"), ORKESTR_INVALID_ARGUMENT, text);          \
+    FAILS(orkestr_sandbox_resume(client, "sbx_1", NULL), ORKESTR_INVALID_ARGUMENT, text); \
+    FAILS(orkestr_sandbox_list(client, NULL), ORKESTR_INVALID_ARGUMENT, text);            \
+    FAILS(orkestr_snapshot_list(client), ORKESTR_INVALID_ARGUMENT, text);                 \
+    FAILS(orkestr_snapshot_get(client, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);         \
+    FAILS(orkestr_snapshot_remove(client, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);      \
+    FAILS(orkestr_template_list(client), ORKESTR_INVALID_ARGUMENT, text);                 \
+    FAILS(orkestr_template_inspect(client, "x"), ORKESTR_INVALID_ARGUMENT, text);         \
+    FAILS(orkestr_template_remove(client, "x"), ORKESTR_INVALID_ARGUMENT, text);          \
+    FAILS(orkestr_template_build(client, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);     \
+    FAILS(orkestr_template_prepare(client, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);   \
+    FAILS(orkestr_host_doctor(client, 0), ORKESTR_INVALID_ARGUMENT, text);                \
+    FAILS(orkestr_host_gc(client), ORKESTR_INVALID_ARGUMENT, text);                       \
+    FAILS(orkestr_pool_set(client, NULL), ORKESTR_INVALID_ARGUMENT, text);                \
+    FAILS(orkestr_pool_list(client), ORKESTR_INVALID_ARGUMENT, text);                     \
+    FAILS(orkestr_pool_clear(client, NULL), ORKESTR_INVALID_ARGUMENT, text);              \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_close(client, &error));        \
   } while (0)
 
-static void test_null_client(void) {
-  orkestr_create_options create = ORKESTR_CREATE_OPTIONS_INIT;
-  const char* text = "client is NULL";
-  FAILS(orkestr_client_limits(NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_sandbox_create(NULL, &create), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_sandbox_get(NULL, "sbx_1"), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_sandbox_resume(NULL, "sbx_1", NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_sandbox_list(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_snapshot_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_snapshot_get(NULL, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_snapshot_remove(NULL, "snp_1"), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_template_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_template_inspect(NULL, "x"), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_template_remove(NULL, "x"), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_template_build(NULL, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_template_prepare(NULL, "x", NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_host_doctor(NULL, 0), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_host_gc(NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_pool_set(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_pool_list(NULL), ORKESTR_INVALID_ARGUMENT, text);
-  FAILS(orkestr_pool_clear(NULL, NULL), ORKESTR_INVALID_ARGUMENT, text);
-  REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_close(NULL, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_open(NULL, NULL, &error));
-  CHECK(strcmp(orkestr_client_backend(NULL), "") == 0);
+#define SANDBOX_CALLS(sandbox, text)                                                                                 \
+  do {                                                                                                               \
+    orkestr_value* no_value = NULL;                                                                                  \
+    orkestr_stream* no_stream = NULL;                                                                                \
+    CHECK(strcmp(orkestr_sandbox_id(sandbox), "") == 0);                                                             \
+    FAILS(orkestr_sandbox_refresh(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                         \
+    FAILS(orkestr_sandbox_set_timeout(sandbox, 60000), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_sandbox_terminate(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                       \
+    FAILS(orkestr_sandbox_pause(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                           \
+    FAILS(orkestr_sandbox_events(sandbox, 0, 0), ORKESTR_INVALID_ARGUMENT, text);                                    \
+    FAILS(orkestr_sandbox_metrics(sandbox, 0), ORKESTR_INVALID_ARGUMENT, text);                                      \
+    FAILS(orkestr_sandbox_snapshot(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);                                  \
+    FAILS(orkestr_sandbox_get_host(sandbox, 80), ORKESTR_INVALID_ARGUMENT, text);                                    \
+    FAILS(orkestr_sandbox_exec(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_sandbox_run(sandbox, NULL, 0, NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_sandbox_start(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                             \
+    FAILS(orkestr_sandbox_commands(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                        \
+    FAILS(orkestr_sandbox_command(sandbox, "cmd_1"), ORKESTR_INVALID_ARGUMENT, text);                                \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_info(sandbox, &no_value, &error));                       \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_exec_stream(sandbox, "true", NULL, &no_stream, &error)); \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_run_stream(sandbox, NULL, 0, NULL, &no_stream, &error)); \
+  } while (0)
+
+#define FILES_CALLS(sandbox, text)                                                                                 \
+  do {                                                                                                             \
+    orkestr_stream* no_stream = NULL;                                                                              \
+    FAILS(orkestr_files_read(sandbox, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, text);                                  \
+    FAILS(orkestr_files_write(sandbox, "/tmp/x", NULL, 0, 0), ORKESTR_INVALID_ARGUMENT, text);                     \
+    FAILS(orkestr_files_list(sandbox, "/tmp"), ORKESTR_INVALID_ARGUMENT, text);                                    \
+    FAILS(orkestr_files_stat(sandbox, "/tmp"), ORKESTR_INVALID_ARGUMENT, text);                                    \
+    FAILS(orkestr_files_exists(sandbox, "/tmp"), ORKESTR_INVALID_ARGUMENT, text);                                  \
+    FAILS(orkestr_files_remove(sandbox, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, text);                                \
+    FAILS(orkestr_files_mkdir(sandbox, "/tmp/x", 0), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_files_move(sandbox, "/tmp/x", "/tmp/y"), ORKESTR_INVALID_ARGUMENT, text);                        \
+    FAILS(orkestr_files_write_batch(sandbox, NULL, 0), ORKESTR_INVALID_ARGUMENT, text);                            \
+    FAILS(orkestr_files_presign_download(sandbox, "/tmp/x", 0), ORKESTR_INVALID_ARGUMENT, text);                   \
+    FAILS(orkestr_files_presign_upload(sandbox, "/tmp/x", 0), ORKESTR_INVALID_ARGUMENT, text);                     \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_files_read_stream(sandbox, "/tmp/x", &no_stream, &error));     \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_files_write_stream(sandbox, "/tmp/x", 0, &no_stream, &error)); \
+  } while (0)
+
+#define COMMAND_CALLS(command, text)                                                                    \
+  do {                                                                                                  \
+    orkestr_value* no_value = NULL;                                                                     \
+    orkestr_stream* no_stream = NULL;                                                                   \
+    FAILS(orkestr_command_refresh(command), ORKESTR_INVALID_ARGUMENT, text);                            \
+    FAILS(orkestr_command_kill(command), ORKESTR_INVALID_ARGUMENT, text);                               \
+    FAILS(orkestr_command_wait(command, 0), ORKESTR_INVALID_ARGUMENT, text);                            \
+    FAILS(orkestr_command_logs(command, 0), ORKESTR_INVALID_ARGUMENT, text);                            \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_command_info(command, &no_value, &error));          \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_command_stream(command, 0, 0, &no_stream, &error)); \
+  } while (0)
+
+#define STREAM_CALLS(stream, text)                                                                           \
+  do {                                                                                                       \
+    orkestr_value* no_value = NULL;                                                                          \
+    size_t none_written = 1;                                                                                 \
+    CHECK(orkestr_stream_fd(stream) == -1 && orkestr_stream_pid(stream) == 0);                               \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_next(stream, 0, &no_value, &error));              \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_write(stream, "x", 1, 0, &none_written, &error)); \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_finish(stream, 0, &error));                       \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_resize(stream, 80, 24, &error));                  \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_cancel(stream, &error));                          \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_stream_notify(stream, never_called, NULL, &error));      \
+  } while (0)
+
+#define OPERATION_CALLS(operation, text)                                                                      \
+  do {                                                                                                        \
+    orkestr_value* no_value = NULL;                                                                           \
+    orkestr_sandbox* no_sandbox = NULL;                                                                       \
+    orkestr_command* no_command = NULL;                                                                       \
+    CHECK(orkestr_operation_fd(operation) == -1);                                                             \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_await(operation, 0, &no_value, &error));                  \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_await_sandbox(operation, 0, &no_sandbox, &error));        \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_await_command(operation, 0, &no_command, &error));        \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_operation_wait(operation, 0, &error));                    \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_operation_cancel(operation, &error));                     \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_operation_notify(operation, never_called, NULL, &error)); \
+  } while (0)
+
+static void never_called(void* user, orkestr_status status) {
+  (void)user;
+  (void)status;
+  CHECK(!"a callback that was refused");
 }
 
 static void test_null_handles(void) {
-  orkestr_value* value = NULL;
-  orkestr_stream* stream = NULL;
-  size_t written = 1;
+  CLIENT_CALLS(NULL, "client is NULL");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "client is NULL", orkestr_client_open(NULL, NULL, &error));
   SANDBOX_CALLS(NULL, "sandbox is NULL");
-  CHECK(strcmp(orkestr_sandbox_id(NULL), "") == 0);
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL", orkestr_sandbox_info(NULL, &value, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "sandbox is NULL",
-          orkestr_sandbox_exec_stream(NULL, "true", NULL, &stream, &error));
-
-  FAILS(orkestr_command_refresh(NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
-  FAILS(orkestr_command_kill(NULL), ORKESTR_INVALID_ARGUMENT, "command is NULL");
-  FAILS(orkestr_command_wait(NULL, 0), ORKESTR_INVALID_ARGUMENT, "command is NULL");
-  FAILS(orkestr_command_logs(NULL, 0), ORKESTR_INVALID_ARGUMENT, "command is NULL");
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "command is NULL", orkestr_command_info(NULL, &value, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "command is NULL", orkestr_command_stream(NULL, 0, 0, &stream, &error));
-
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_next(NULL, 0, &value, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_write(NULL, "x", 1, 0, &written, &error));
-  CHECK(written == 0);
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_finish(NULL, 0, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_resize(NULL, 1, 1, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_stream_cancel(NULL, &error));
-  CHECK(orkestr_stream_fd(NULL) == -1);
-  CHECK(orkestr_stream_pid(NULL) == 0);
-
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_await(NULL, 0, &value, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_wait(NULL, 0, &error));
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "operation is NULL", orkestr_operation_cancel(NULL, &error));
-  CHECK(orkestr_operation_fd(NULL) == -1);
+  FILES_CALLS(NULL, "sandbox is NULL");
+  COMMAND_CALLS(NULL, "command is NULL");
+  STREAM_CALLS(NULL, "stream is NULL");
+  OPERATION_CALLS(NULL, "operation is NULL");
   CHECK(orkestr_await(NULL, 0, NULL, NULL) == ORKESTR_INVALID_ARGUMENT);
 
   orkestr_client_free(NULL);
@@ -113,6 +160,7 @@ static void test_null_texts(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_files_read(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, "path is NULL");
   FAILS(orkestr_files_write(sandbox, "/tmp/x", NULL, 1, 0), ORKESTR_INVALID_ARGUMENT, "content is NULL");
   FAILS(orkestr_files_write(sandbox, "/tmp/x", "x", SIZE_MAX, 0), ORKESTR_INVALID_ARGUMENT, "length of content");
+  FAILS(orkestr_files_write(sandbox, "/tmp/x", "x", PTRDIFF_MAX, 0), ORKESTR_INVALID_ARGUMENT, "length of content");
   FAILS(orkestr_files_write(sandbox, "/tmp/x", "x", 1, 010000), ORKESTR_INVALID_ARGUMENT, "mode");
   FAILS(orkestr_files_move(sandbox, NULL, "/tmp/x"), ORKESTR_INVALID_ARGUMENT, "source is NULL");
   FAILS(orkestr_files_move(sandbox, "/tmp/x", NULL), ORKESTR_INVALID_ARGUMENT, "destination is NULL");
@@ -121,12 +169,15 @@ static void test_null_texts(orkestr_client* client, orkestr_sandbox* sandbox) {
   file.path = "/tmp/x";
   file.length = 3;
   FAILS(orkestr_files_write_batch(sandbox, &file, 1), ORKESTR_INVALID_ARGUMENT, "files[0].content is NULL");
+  file.content = "x";
+  file.length = PTRDIFF_MAX;
+  FAILS(orkestr_files_write_batch(sandbox, &file, 1), ORKESTR_INVALID_ARGUMENT, "length of files[0].content");
+  FAILS(orkestr_files_write_batch(sandbox, &file, SIZE_MAX / sizeof file), ORKESTR_INVALID_ARGUMENT, "count of files");
   REFUSED(ORKESTR_INVALID_ARGUMENT, "path is NULL", orkestr_files_read_stream(sandbox, NULL, &stream, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "path is NULL", orkestr_files_write_stream(sandbox, NULL, 0, &stream, &error));
 }
 
 void test_arguments(orkestr_client* client, orkestr_sandbox* sandbox) {
-  test_null_client();
   test_null_handles();
   test_null_texts(client, sandbox);
 }
@@ -142,6 +193,7 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_sandbox* none = NULL;
   orkestr_client* other = NULL;
   orkestr_pair pair = {"NAME", NULL};
+  const char* domain = NULL;
   struct {
     orkestr_exec_options known;
     int64_t from_the_future;
@@ -183,6 +235,10 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   exec.env_count = 0;
   exec.stdin_length = 1;
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.stdin_data is NULL");
+  exec.stdin_data = "x";
+  exec.stdin_length = PTRDIFF_MAX;
+  FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "length of options.stdin_data");
+  exec.stdin_data = NULL;
   exec.stdin_length = 0;
   exec.timeout_ms = -1;
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "timeout");
@@ -208,6 +264,24 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   create.no_auto_build = 1;
   REFUSED(ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear",
           orkestr_await_sandbox(orkestr_sandbox_create(client, &create), WAIT_MS, &none, &error));
+  create.no_auto_build = 0;
+  create.allow_domains_count = 1;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.allow_domains is NULL");
+  create.allow_domains = &domain;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.allow_domains[0] is NULL");
+  create.allow_domains_count = SIZE_MAX / sizeof domain;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "count of options.allow_domains");
+  create.allow_domains_count = 0;
+  create.metadata_count = list.metadata_count = 1;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.metadata is NULL");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.metadata is NULL");
+  create.metadata = list.metadata = &pair;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.metadata[0].value is NULL");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.metadata[0].value is NULL");
+  create.metadata_count = list.metadata_count = SIZE_MAX / sizeof pair;
+  FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "count of options.metadata");
+  FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "count of options.metadata");
+  create.metadata_count = list.metadata_count = 0;
   list.status = "asleep";
   FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "status is '");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");
@@ -228,20 +302,42 @@ void test_handles(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_value* info = NULL;
   orkestr_operation* operation;
   orkestr_stream* stream = NULL;
+  orkestr_command* command = NULL;
 
   /* Of another type. */
-  FAILS(orkestr_sandbox_list((orkestr_client*)sandbox, NULL), ORKESTR_INVALID_ARGUMENT,
-        "client is a handle of another");
+  CLIENT_CALLS((orkestr_client*)sandbox, "client is a handle of another");
   SANDBOX_CALLS((orkestr_sandbox*)client, "sandbox is a handle of another");
+  FILES_CALLS((orkestr_sandbox*)client, "sandbox is a handle of another");
+  COMMAND_CALLS((orkestr_command*)client, "command is a handle of another");
+  STREAM_CALLS((orkestr_stream*)client, "stream is a handle of another");
+  OPERATION_CALLS((orkestr_operation*)client, "operation is a handle of another");
   orkestr_client_free((orkestr_client*)sandbox);
-  CHECK(strcmp(orkestr_client_backend((orkestr_client*)sandbox), "") == 0);
 
   /* Freed, and freed twice. */
+  OK(orkestr_client_open(NULL, &other, &error));
+  orkestr_client_free(other);
+  CLIENT_CALLS(other, "client was freed");
+  orkestr_client_free(other);
   OK(orkestr_await_sandbox(orkestr_sandbox_get(client, orkestr_sandbox_id(sandbox)), WAIT_MS, &again, &error));
   orkestr_sandbox_free(again);
   SANDBOX_CALLS(again, "sandbox was freed");
-  CHECK(strcmp(orkestr_sandbox_id(again), "") == 0);
   orkestr_sandbox_free(again);
+  OK(orkestr_await_sandbox(orkestr_sandbox_get(client, orkestr_sandbox_id(sandbox)), WAIT_MS, &again, &error));
+  orkestr_sandbox_free(again);
+  FILES_CALLS(again, "sandbox was freed");
+  OK(orkestr_await_command(orkestr_sandbox_start(sandbox, "true", NULL), WAIT_MS, &command, &error));
+  WORKS(orkestr_command_wait(command, ORKESTR_FOREVER));
+  orkestr_command_free(command);
+  COMMAND_CALLS(command, "command was freed");
+  orkestr_command_free(command);
+  OK(orkestr_sandbox_exec_stream(sandbox, "true", NULL, &stream, &error));
+  orkestr_stream_free(stream);
+  STREAM_CALLS(stream, "stream was freed");
+  orkestr_stream_free(stream);
+  operation = orkestr_sandbox_exec(sandbox, "true", NULL);
+  WORKS(operation);
+  OPERATION_CALLS(operation, "operation was freed");
+  orkestr_operation_free(operation);
   OK(orkestr_sandbox_info(sandbox, &info, &error));
   orkestr_value_free((orkestr_value*)orkestr_value_at(info, NULL, 0)); /* borrowed: stays */
   IS_TEXT(info, "status", "running");
@@ -249,13 +345,6 @@ void test_handles(orkestr_client* client, orkestr_sandbox* sandbox) {
   CHECK(orkestr_value_type(info, NULL) == ORKESTR_TYPE_NONE);
   CHECK(strcmp(orkestr_value_text(info, "status"), "") == 0);
   orkestr_value_free(info);
-  operation = orkestr_sandbox_exec(sandbox, "true", NULL);
-  WORKS(operation);
-  FAILS(operation, ORKESTR_INVALID_ARGUMENT, "operation was freed");
-  orkestr_operation_free(operation);
-  OK(orkestr_sandbox_exec_stream(sandbox, "true", NULL, &stream, &error));
-  orkestr_stream_free(stream);
-  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream was freed", orkestr_stream_next(stream, 0, &info, &error));
 
   /* A client that is closed, with its sandboxes. */
   OK(orkestr_client_open(NULL, &other, &error));

@@ -68,6 +68,9 @@ void test_host(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_fork(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_life(orkestr_client* client, orkestr_sandbox* sandbox);
 
+/* What test_progress() starts as a process of its own; how many checks failed. */
+int progress_of_create(void);
+
 /* All of it; how many checks failed. */
 int run_all(void);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The C functions that the library exports, that orkestr.h declares and that capi/symbols.txt lists are the same; the test program calls
-every one of them. symbols.txt grows at its end only: each line is a function and the version it came with."""
+every one of them; and each status has the number and the name of its code in errors.def. symbols.txt grows at its end only: each line is a function and the version it came with."""
 import pathlib
 import re
 import subprocess
@@ -33,6 +33,13 @@ def main(library: str) -> int:
         tag = declared.get(name)
         if (tag.group(1) if tag else "0.7") != since:
             problems.append(f"{name}: symbols.txt says {since}, orkestr.h {tag.group(1) if tag else 'nothing, so 0.7'}")
+
+    codes = re.findall(r"^ORKESTR_ERROR\((\w+),", (ROOT / "src/base/errors.def").read_text(), re.M)
+    enum = header[header.index("typedef enum orkestr_status") : header.index("} orkestr_status;")]
+    statuses = {int(number): name for name, number in re.findall(r"ORKESTR_(\w+) = (\d+)", enum)}
+    wanted = {0: "OK", **{number: code.upper() for number, code in enumerate(codes, 1)}, len(codes) + 1: "OUT_OF_MEMORY"}
+    wanted[codes.index("api") + 1] = "API_ERROR"  # ORKESTR_API is the macro of what is exported
+    problems += [f"status {number} is {statuses.get(number)}, not {name}" for number, name in wanted.items() if statuses.get(number) != name]
 
     calls = "".join(path.read_text() for path in (ROOT / "tests/capi").glob("*.c"))
     problems += [f"{name} is called by no test" for name in listed if not re.search(rf"\b{name}\(", calls)]

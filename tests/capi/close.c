@@ -91,6 +91,7 @@ static void test_nothing_begins(orkestr_sandbox* running) {
 /* A callback of progress that stands still, as long as nobody lets it go on and for 20 s at most. */
 struct still {
   int reached[2], go_on[2];
+  int count;
 };
 
 static void stand_still(void* user, const orkestr_value* progress) {
@@ -138,6 +139,62 @@ static void test_close_beside_progress(orkestr_sandbox* running) {
   close(still.go_on[1]);
 }
 
+/* Nor does one on the client's own thread: nobody waits for it longer than close() does. */
+static void stand_still_once(void* user, orkestr_status status) {
+  struct still* still = user;
+  struct pollfd go_on = {0, POLLIN, 0};
+  go_on.fd = still->go_on[0];
+  if (still->count++ > 0) return;
+  CHECK(status == ORKESTR_END && write(still->reached[1], "", 1) == 1);
+  poll(&go_on, 1, 20000);
+  CHECK(write(still->reached[1], "", 1) == 1);
+}
+
+static void test_close_beside_callback(orkestr_sandbox* running) {
+  orkestr_client* client = NULL;
+  orkestr_sandbox* sandbox = NULL;
+  orkestr_operation *exec, *other;
+  orkestr_stream* stream = NULL;
+  struct still still;
+  struct pollfd reached = {0, POLLIN, 0};
+  char byte;
+  double start;
+  memset(&still, 0, sizeof still);
+  CHECK(pipe(still.reached) == 0 && pipe(still.go_on) == 0);
+  OK(orkestr_client_open(NULL, &client, &error));
+  OK(orkestr_await_sandbox(orkestr_sandbox_get(client, orkestr_sandbox_id(running)), WAIT_MS, &sandbox, &error));
+  exec = orkestr_sandbox_exec(sandbox, "true", NULL);
+  OK(orkestr_operation_notify(exec, stand_still_once, &still, &error));
+  reached.fd = still.reached[0];
+  CHECK(poll(&reached, 1, WAIT_MS) == 1 && read(still.reached[0], &byte, 1) == 1);
+
+  start = now();
+  WORKS(orkestr_sandbox_exec(sandbox, "true", NULL));
+  WORKS(exec);
+  other = orkestr_sandbox_exec(sandbox, "sleep 1000", NULL);
+  OK(orkestr_operation_notify(other, stand_still_once, &still, &error));
+  OK(orkestr_operation_cancel(other, &error));
+  orkestr_operation_free(other);
+  OK(orkestr_sandbox_exec_stream(sandbox, "sleep 1000", NULL, &stream, &error));
+  OK(orkestr_stream_notify(stream, stand_still_once, &still, &error));
+  OK(orkestr_stream_cancel(stream, &error));
+  orkestr_stream_free(stream);
+  CHECK(now() - start < 8);
+  start = now();
+  OK(orkestr_client_close(client, &error));
+  orkestr_sandbox_free(sandbox);
+  orkestr_client_free(client);
+  CHECK(now() - start < 8);
+  CHECK(poll(&reached, 1, 0) == 0); /* all this time */
+  CHECK(write(still.go_on[1], "", 1) == 1);
+  CHECK(poll(&reached, 1, WAIT_MS) == 1);
+  usleep(300000); /* for the last calls of the two others */
+  close(still.reached[0]);
+  close(still.reached[1]);
+  close(still.go_on[0]);
+  close(still.go_on[1]);
+}
+
 static double closed_in;
 static void close_in_progress(void* user, const orkestr_value* progress) {
   const double start = now();
@@ -166,5 +223,6 @@ void test_close(orkestr_client* client, orkestr_sandbox* sandbox) {
   test_begun_beside();
   test_nothing_begins(sandbox);
   test_close_beside_progress(sandbox);
+  test_close_beside_callback(sandbox);
   test_close_in_progress();
 }

@@ -56,12 +56,19 @@ static void test_batch(orkestr_sandbox* sandbox) {
   orkestr_value_free(value);
 }
 
+static void never_called(void* user, orkestr_status status) {
+  (void)user;
+  (void)status;
+  CHECK(!"a callback that was refused");
+}
+
 static void test_file_streams(orkestr_sandbox* sandbox) {
   orkestr_stream *writer = NULL, *reader = NULL;
   orkestr_value* piece = NULL;
   size_t written = 0;
   OK(orkestr_files_write_stream(sandbox, "/workspace/streamed", 0640, &writer, &error));
   CHECK(orkestr_stream_fd(writer) == -1);
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "no descriptor", orkestr_stream_notify(writer, never_called, NULL, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "writes a file", orkestr_stream_next(writer, 0, &piece, &error));
   OK(orkestr_stream_write(writer, "some", 4, WAIT_MS, &written, &error));
   CHECK(written == 4);

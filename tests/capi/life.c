@@ -39,6 +39,30 @@ static void test_templates(orkestr_client* client) {
   FAILS(orkestr_template_prepare(client, "python-3.11-bear", NULL), ORKESTR_TEMPLATE_NOT_FOUND, "python-3.11-bear");
 }
 
+/* One in a home of our own: for what is listed and removed, its manifest is enough. */
+static void test_template_remove(void) {
+  orkestr_client* client = NULL;
+  orkestr_value* value;
+  char from[4096], line[16384];
+  snprintf(from, sizeof from, "%s/cache", getenv("ORKESTR_HOME"));
+  enter_home();
+  snprintf(line, sizeof line,
+           "set -e; from=%s/templates/python-3.12-bare; to=%s/cache/templates/python-3.12-bare; "
+           "id=$(basename $(dirname $from/*/template.json)); mkdir -p $to/$id; cp %s/version $to/../..; "
+           "cp $from/$id/template.json $to/$id; cp -P $from/current $to",
+           from, getenv("ORKESTR_HOME"), from);
+  CHECK(system(line) == 0);
+  OK(orkestr_client_open(NULL, &client, &error));
+  value = GIVES(orkestr_template_inspect(client, "python-3.12-bare"));
+  CHECK(strncmp(orkestr_value_text(value, "directory"), getenv("ORKESTR_HOME"), strlen(getenv("ORKESTR_HOME"))) == 0);
+  orkestr_value_free(value);
+  CHECK(GIVES(orkestr_template_remove(client, "python-3.12-bare")) == NULL);
+  snprintf(line, sizeof line, "test ! -e %s/cache/templates/python-3.12-bare", getenv("ORKESTR_HOME"));
+  CHECK(system(line) == 0);
+  orkestr_client_free(client);
+  leave_home();
+}
+
 static void test_pool(orkestr_client* client) {
   orkestr_pool_options options = ORKESTR_POOL_OPTIONS_INIT;
   orkestr_value* value;
@@ -81,6 +105,7 @@ void test_host(orkestr_client* client, orkestr_sandbox* sandbox) {
   IS_TEXT(orkestr_value_at(value, "allowed_sizes", 0), NULL, "small");
   orkestr_value_free(value);
   test_templates(client);
+  test_template_remove();
   test_pool(client);
 }
 

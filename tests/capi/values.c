@@ -1,6 +1,12 @@
 /* What needs no sandbox: versions, statuses, getters of nothing. */
 #include "check.h"
 
+#define ORKESTR_ERROR(code, class, status, when, hint) #code,
+static const char* const codes[] = {
+#include "../../src/base/errors.def"
+};
+#undef ORKESTR_ERROR
+
 void test_values(void) {
   int status, named = 0;
   size_t length = 1;
@@ -12,6 +18,11 @@ void test_values(void) {
     named += strcmp(orkestr_status_name((orkestr_status)status), "unknown") != 0;
   }
   CHECK(named == ORKESTR_OUT_OF_MEMORY - ORKESTR_END + 1);
+  /* (And the enumerators have the names of their numbers: check_symbols.py.) */
+  CHECK(sizeof codes / sizeof codes[0] == ORKESTR_CANCELLED);
+  for (status = ORKESTR_INTERNAL; status <= ORKESTR_CANCELLED; ++status) {
+    CHECK(strcmp(orkestr_status_name((orkestr_status)status), codes[status - ORKESTR_INTERNAL]) == 0);
+  }
 
   CHECK(orkestr_value_type(NULL, NULL) == ORKESTR_TYPE_NONE);
   CHECK(orkestr_value_integer(NULL, "x") == 0);
