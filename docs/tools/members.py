@@ -1,7 +1,8 @@
 """The public members of every language, read from headers, sources and types: (group, member) → how it is spelled there.
 
 The group is what a thing is called in docs/parity.json, the member its name in snake_case. No compiler is asked: what is public has a
-regular form in our headers, and a form that is not understood shows as a missing member.
+regular form in our headers, and a form that is not understood shows as a missing member. What is public at all (public_…) must be in a
+group, or among the ignored ones of docs/parity.json.
 """
 
 from __future__ import annotations
@@ -46,7 +47,21 @@ def statements(body: str) -> Iterator[str]:
         yield body[begin:].strip()
 
 
+def error_classes() -> set[str]:
+    """Of all languages; docs/ERRORS.md has them."""
+    return set(re.findall(r"^ORKESTR_ERROR\(\w+, (\w+),", (ROOT / "src/base/errors.def").read_text(), re.M))
+
+
 # ---- C++
+
+
+def public_cpp() -> set[str]:
+    found = set()
+    for header in (ROOT / "include/orkestr").glob("*.hpp"):
+        text = without_comments(header.read_text())
+        found |= set(re.findall(r"^(?:template <.*>\s)?(?:class|struct)(?: ORKESTR_API| \[\[\w+\]\])* (\w+)[^;({]*\{", text, re.M))
+        found |= set(re.findall(r"^(?:template <.*>\s)?(?:ORKESTR_API|inline|constexpr) [^;{]*?\b(\w+)\(", text, re.M))
+    return found - error_classes()
 
 
 def cpp_members(body: str, is_class: bool) -> Iterator[str]:
@@ -86,6 +101,21 @@ def cpp(groups: dict[str, list[str]]) -> Members:
 
 
 # ---- Python
+
+
+def public_python() -> set[str]:
+    """What `__all__` names: a class by its name, a function as MODULE.NAME, likewise all of a module."""
+    package = ROOT / "bindings/python/orkestr"
+    body = ast.parse((package / "__init__.py").read_text()).body
+    exported = next(ast.literal_eval(one.value) for one in body if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__")
+    found = set()
+    for file in package.glob("*.py"):
+        for one in ast.parse(file.read_text()).body:
+            if isinstance(one, ast.ClassDef) and one.name in exported:
+                found.add(one.name)
+            elif isinstance(one, ast.FunctionDef) and not one.name.startswith("_") and (one.name in exported or file.stem in exported):
+                found.add(f"{file.stem}.{one.name}")
+    return found - error_classes()
 
 
 def python(groups: dict[str, list[str]]) -> Members:
@@ -139,6 +169,11 @@ def python_arguments(node: ast.FunctionDef) -> list[str]:
 # ---- Node
 
 
+def public_node() -> set[str]:
+    text = without_comments((ROOT / "bindings/node/index.d.ts").read_text())
+    return set(re.findall(r"^export (?:declare |abstract )*(?:class|interface|function|const) (\w+)", text, re.M)) - error_classes()
+
+
 def node(groups: dict[str, list[str]]) -> Members:
     types = ROOT / "bindings/node/index.d.ts"
     text = without_comments(types.read_text())
@@ -184,6 +219,13 @@ def node_members(body: str) -> Iterator[tuple[str, str]]:
 
 
 # ---- C
+
+
+def public_c() -> set[str]:
+    """A struct is NAME{}."""
+    text = (ROOT / "capi/orkestr.h").read_text()
+    structs = re.findall(r"typedef struct orkestr_(\w+) \{", text)
+    return set(re.findall(r"ORKESTR_API [^;]*?\borkestr_(\w+)\(", text)) | {f"{name}{{}}" for name in structs}
 
 
 def c(groups: dict[str, list[str]]) -> Members:
@@ -235,14 +277,15 @@ def c_fields(comment: str) -> Iterator[tuple[str, str]]:
                 within = f"{match[1]}[]"
 
 
+# title, where it is, its members, what is public
 LANGUAGES = {
-    "cpp": ("C++", "include/orkestr", cpp),
-    "c": ("C", "capi/orkestr.h", c),
-    "python": ("Python", "bindings/python/orkestr", python),
-    "node": ("Node", "bindings/node/index.d.ts", node),
+    "cpp": ("C++", "include/orkestr", cpp, public_cpp),
+    "c": ("C", "capi/orkestr.h", c, public_c),
+    "python": ("Python", "bindings/python/orkestr", python, public_python),
+    "node": ("Node", "bindings/node/index.d.ts", node, public_node),
 }
 
 
 def languages() -> list[str]:
     """Those whose files are there."""
-    return [language for language, (_, path, _) in LANGUAGES.items() if (ROOT / path).exists()]
+    return [language for language, about in LANGUAGES.items() if (ROOT / about[1]).exists()]

@@ -38,9 +38,22 @@ def spellings(language: str, used: set) -> dict:
     return found
 
 
+def in_no_group(language: str) -> list[str]:
+    """What is public and neither in a group nor ignored for a reason, and what is ignored for none any more."""
+    grouped = {name for names in ABOUT["groups"].values() for name in names[language]}
+    prefixes = tuple(name for name in grouped if name.endswith("_"))
+    missing = {name for name in LANGUAGES[language][3]() if name not in grouped and not (prefixes and name.startswith(prefixes))}
+    ignored = ABOUT["ignored"].get(language, {}).keys()
+    title = LANGUAGES[language][0]
+    return [f"{title} {name} is in no group of docs/parity.json: add it to one, or say under \"ignored\" why not" for name in sorted(missing - ignored)] + [
+        f"docs/parity.json, ignored {language}: {name} is of no use any more" for name in sorted(ignored - missing)
+    ]
+
+
 def table() -> tuple[str, list[str]]:
     """The page, and everything that is wrong."""
-    there, problems, used = languages(), [], set()
+    there, used = languages(), set()
+    problems = [problem for language in there for problem in in_no_group(language)]
     found = {language: spellings(language, used) for language in there}
     lines = [HEAD]
     for group in ABOUT["groups"]:

@@ -1,5 +1,6 @@
 """The table of members notices what is missing, named differently, or excused for nothing."""
 
+import shutil
 import sys
 
 import pytest
@@ -17,14 +18,14 @@ def doctored(monkeypatch):
     """Python's members, changed before they are compared."""
 
     def doctor(change):
-        title, path, read = members.LANGUAGES["python"]
+        title, path, read, public = members.LANGUAGES["python"]
 
         def changed(groups):
             found = read(groups)
             change(found)
             return found
 
-        monkeypatch.setitem(parity.LANGUAGES, "python", (title, path, changed))
+        monkeypatch.setitem(parity.LANGUAGES, "python", (title, path, changed, public))
         return parity.table()[1]
 
     return doctor
@@ -51,6 +52,48 @@ def test_another_name(doctored):
 def test_an_excuse_that_is_not_needed(monkeypatch):
     monkeypatch.setitem(parity.ABOUT["absent"]["python"], "Sandbox.pause", "no reason")
     assert any("Sandbox.pause is of no use" in one for one in parity.table()[1])
+
+
+@pytest.fixture
+def copied(monkeypatch, tmp_path):
+    """A copy of all that is public, to add to."""
+    for path in ("include/orkestr", "bindings/python/orkestr"):
+        shutil.copytree(members.ROOT / path, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ("capi/orkestr.h", "bindings/node/index.d.ts", "src/base/errors.def"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(members.ROOT / path, tmp_path / path)
+    monkeypatch.setattr(members, "ROOT", tmp_path)
+    assert parity.table()[1] == []
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "file, text, wanted",
+    [
+        ("include/orkestr/volume.hpp", "class ORKESTR_API Volume {\n public:\n  int size();\n};\n", "C++ Volume"),
+        ("include/orkestr/volume.hpp", "struct Volume : Base {\n  int size;\n};\n", "C++ Volume"),
+        ("include/orkestr/volume.hpp", "template <class T>\nclass [[nodiscard]] Volume {\n  int size;\n};\n", "C++ Volume"),
+        ("include/orkestr/volume.hpp", "ORKESTR_API Result<int> volume_size();\n", "C++ volume_size"),
+        ("bindings/python/orkestr/pool.py", "\n\ndef grow() -> None: ...\n", "Python pool.grow"),
+        ("bindings/python/orkestr/files.py", "\n\nclass Volume: ...\n", "Python Volume"),
+        ("bindings/node/index.d.ts", "\nexport class Volume {\n  size: number;\n}\n", "Node Volume"),
+        ("bindings/node/index.d.ts", "\nexport function grow(): void;\n", "Node grow"),
+        ("capi/orkestr.h", "\nORKESTR_API int orkestr_volume_size(void);\n", "C volume_size"),
+        ("capi/orkestr.h", "\ntypedef struct orkestr_volume {\n  int size;\n} orkestr_volume;\n", "C volume{}"),
+    ],
+)  # fmt: skip
+def test_what_is_in_no_group(copied, file, text, wanted):
+    with (copied / file).open("a") as out:
+        out.write(text)
+    init = copied / "bindings/python/orkestr/__init__.py"
+    if "class Volume: ..." in text:
+        init.write_text(init.read_text().replace("__all__ = [", '__all__ = [\n    "Volume",'))
+    assert [one.split(" is in no group")[0] for one in parity.table()[1]] == [wanted]
+
+
+def test_what_is_ignored_for_nothing(monkeypatch):
+    monkeypatch.setitem(parity.ABOUT["ignored"]["cpp"], "Volume", "no reason")
+    assert any("Volume is of no use" in one for one in parity.table()[1])
 
 
 @pytest.mark.parametrize(
