@@ -85,6 +85,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 
 @pytest.fixture(scope="session")
+def without_compilers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH with what running needs, and neither a compiler nor anything else that builds."""
+    directory = tmp_path_factory.mktemp("bin")
+    for name in ("sh", "qemu-system-x86_64"):
+        (directory / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is not installed"))
+    return str(directory)
+
+
+@pytest.fixture(scope="session")
 def install(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """install(prefix, *arguments): `cmake --install`. The manifests of a person's own installation survive it."""
     kept = tmp_path_factory.mktemp("manifests")
@@ -118,9 +127,9 @@ def wheel() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def venv(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def venv(wheel: pathlib.Path, without_compilers: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A fresh virtual environment with nothing but the wheel."""
     directory = tmp_path_factory.mktemp("venv")
     run(sys.executable, "-m", "venv", directory)
-    run(directory / "bin" / "python", "-m", "pip", "install", "--no-index", wheel)
+    run(directory / "bin" / "python", "-m", "pip", "install", "--no-index", wheel, PATH=without_compilers)
     return directory

@@ -79,6 +79,34 @@ def test_consumer_by_pkg_config(prefix, home, tmp_path):
     assert FOREIGN.search(headers) is None
 
 
+@pytest.mark.parametrize("example, says", [("quickstart", "499999500000"), ("stream_output", "called back: line 2")])
+def test_examples_in_c(prefix, home, tmp_path, example, says):
+    pkg_config = ["pkg-config", f"--with-path={prefix}/lib/pkgconfig"]
+    flags = run(*pkg_config, "--cflags", "--libs", "orkestr").split()
+    library = run(*pkg_config, "--variable=libdir", "orkestr").strip()
+    strict = ["-std=gnu99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    run("cc", *strict, ROOT / f"examples/{example}.c", "-o", tmp_path / example, *flags, f"-Wl,-rpath,{library}")
+    assert says in run(tmp_path / example, ORKESTR_HOME=str(home))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/INSTALL.md"])
+def test_compiling_as_the_pages_say(prefix, home, tmp_path, page):
+    block = re.search(r"^```sh[^\n]*\n((?:(?!```).*\n)*?\w+\+\+ .*\n(?:(?!```).*\n)*)```", (ROOT / page).read_text(), re.M)
+    assert block and "cc mine.c" in block[1], f"{page} does not say how to compile a program"
+    shutil.copy(ROOT / "examples/quickstart.cpp", tmp_path / "mine.cpp")
+    shutil.copy(ROOT / "examples/quickstart.c", tmp_path / "mine.c")
+    ran = 0
+    paths = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig", "LD_LIBRARY_PATH": f"{prefix}/lib"}
+    if "rpath" in block[1]:
+        del paths["LD_LIBRARY_PATH"]
+    for line in block[1].replace("/opt/orkestr", str(prefix)).splitlines():
+        if not line.startswith("export"):
+            said = run("bash", "-euc", f"cd {tmp_path}\n{line}\n./a.out", ORKESTR_HOME=str(home), **paths)
+            assert "499999500000" in said
+            ran += 1
+    assert ran == 2
+
+
 @pytest.mark.parametrize("version, found", [("0.7", True), ("0.7.0", True), ("0.6", False), ("0.8", False)])
 def test_version_asked_for(prefix, tmp_path, version, found):
     project = [

@@ -53,11 +53,11 @@ def test_binaries(venv):
     assert "not found" not in resolved
 
 
-def test_quickstart(venv, home, tmp_path):
+def test_quickstart(venv, without_compilers, home, tmp_path):
     # A copy, so that the script's own directory is not the checkout's.
     script = tmp_path / "quickstart.py"
     script.write_text((ROOT / "examples" / "quickstart.py").read_text())
-    assert "499999500000" in run(venv / "bin" / "python", script)
+    assert "499999500000" in run(venv / "bin" / "python", script, ORKESTR_HOME=str(home), PATH=without_compilers)
 
 
 def test_pip_install_from_the_checkout(home, tmp_path):
@@ -74,11 +74,12 @@ def test_pip_install_from_the_checkout(home, tmp_path):
     assert package_of(tmp_path) and "0.7.0" in run(tmp_path / "bin" / "orkestr", "version")
 
 
-def test_command_line(venv):
-    assert "0.7.0" in run(venv / "bin" / "orkestr", "version")
-    assert "0.7.0" in run(venv / "bin" / "python", "-m", "orkestr", "version")
-    assert "python-3.12-bare" in run(venv / "bin" / "orkestr", "template", "list")
-    run(venv / "bin" / "orkestr", "no-such-command", fails=True)
+def test_command_line(venv, without_compilers):
+    assert shutil.which("cc", path=without_compilers) is None
+    assert "0.7.0" in run(venv / "bin" / "orkestr", "version", PATH=without_compilers)
+    assert "0.7.0" in run(venv / "bin" / "python", "-m", "orkestr", "version", PATH=without_compilers)
+    assert "python-3.12-bare" in run(venv / "bin" / "orkestr", "template", "list", PATH=without_compilers)
+    run(venv / "bin" / "orkestr", "no-such-command", fails=True, PATH=without_compilers)
 
 
 def test_command_line_without_a_reader(venv):

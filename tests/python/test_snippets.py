@@ -1,26 +1,29 @@
 """What the documentation shows runs as it stands there: every block of code of the pages for users.
 
 A block that cannot run here says so behind its language, with the reason: ```sh no-run: installs packages
+A piece of a program says what stands around it: ```js with: sandbox
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Iterator
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TEMPLATE
 
 pytestmark = pytest.mark.vm
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.M | re.S)
 PROGRAMS = ("python", "cpp", "c", "js", "sh")
 NO_PROGRAM = ("text", "cmake", "json")  # what a program says, or a part of one that tests/package uses
-LEFT_OUT = 13  # blocks with no-run, of all pages; another one is a decision
+LEFT_OUT = 10  # blocks with no-run, of all pages; another one is a decision
 
 # A person ends what follows by Ctrl-C, and a shell by leaving it.
 PRELUDE = """set -euo pipefail
@@ -34,6 +37,22 @@ orkestr() {
 }
 """
 
+# "with: NAME", in a language: what comes before a piece of a program, and after it.
+AROUND = {
+    ("python", "service"): (
+        "from orkestr import OrkestrClient, Sandbox\n",
+        "assert sandbox.backend == 'remote'\nsandbox.terminate()\n",
+    ),
+    ("js", "sandbox"): (
+        f"""import {{ Sandbox }} from "orkestr";
+const template = "{TEMPLATE}";
+const sandbox = await Sandbox.create({{ template }});
+await sandbox.exec("printf '#!/bin/sh\\necho made\\n' > /usr/bin/make; chmod +x /usr/bin/make");
+""",
+        "await sandbox.terminate();\n",
+    ),
+}
+
 
 @dataclass
 class Block:
@@ -41,6 +60,7 @@ class Block:
     line: int
     language: str
     no_run: str | None
+    around: str | None
     code: str
 
     def __str__(self) -> str:
@@ -55,7 +75,8 @@ def blocks() -> list[Block]:
         for match in FENCE.finditer(text):
             language, _, words = match[1].partition(" ")
             reason = words.removeprefix("no-run:").strip() if words.startswith("no-run") else None
-            found.append(Block(str(page.relative_to(ROOT)), text[: match.start()].count("\n") + 1, language, reason, match[2]))
+            around = words.removeprefix("with:").strip() if words.startswith("with") else None
+            found.append(Block(str(page.relative_to(ROOT)), text[: match.start()].count("\n") + 1, language, reason, around, match[2]))
     return found
 
 
@@ -78,9 +99,10 @@ def compiled(compiler: list[str], file: str, include: str, directory: pathlib.Pa
     return ["./program"]
 
 
-def command_of(block: Block, directory: pathlib.Path) -> list[str]:
+def command_of(block: Block, code: str, directory: pathlib.Path) -> list[str]:
     file = {"python": "it.py", "cpp": "it.cpp", "c": "it.c", "js": "it.mjs", "sh": "it.sh"}[block.language]
-    (directory / file).write_text((PRELUDE if block.language == "sh" else "") + block.code)
+    before, after = AROUND[block.language, block.around] if block.around else (PRELUDE if block.language == "sh" else "", "")
+    (directory / file).write_text(before + code + after)
     if block.language == "python":
         return [sys.executable, "-W", "error", file]
     if block.language == "cpp":
@@ -93,9 +115,26 @@ def command_of(block: Block, directory: pathlib.Path) -> list[str]:
     return ["bash", file]
 
 
+@contextlib.contextmanager
+def service() -> Iterator[str]:
+    program = ROOT / "build" / "bin" / "orkestr-test-service"
+    process = subprocess.Popen([program, "--no-record"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    try:
+        yield process.stdout.readline().split()[0]
+    finally:
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_block(block: Block, home: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    run(command_of(block, tmp_path), tmp_path)
+    if block.around != "service":
+        run(command_of(block, block.code, tmp_path), tmp_path)
+        return
+    with service() as url:
+        code = block.code.replace("https://…", url).replace("…", "test-key")
+        run(command_of(block, code, tmp_path), tmp_path, no_proxy="127.0.0.1")
 
 
 def test_every_block_is_accounted_for() -> None:
