@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from engine import Driver, Failure, Kinds, Run, check, fill, load, request_line
+from engine import Driver, Failure, Kinds, Run, check, error_table, fill, load, request_line
 
 VALUE = {"code": 3, "text": "one two é", "list": [{"n": 1}, {"n": 2}], "none": None, "yes": True, "part": 0.5}
 
@@ -78,6 +78,16 @@ def answering(answer: str) -> list[str]:
 )
 def test_a_wrong_answer_fails_its_scenario(answer, step):
     driver = Driver(answering(answer), {})
+    with pytest.raises(Failure):
+        Run(driver, "local", "t").scenario({"name": "n", "sandbox": "none", "steps": [step]})
+    assert driver.stop() == 0
+
+
+def test_an_error_without_a_class_is_right_in_c_only():
+    step = {"call": "version", "error": {"code": "api"}}
+    answer = json.dumps({"error": {"code": "api", "class": None, "hint": error_table()["api"][1]}})
+    driver = Driver(answering(answer), {})
+    Run(driver, "local", "t", has_classes=False).scenario({"name": "n", "sandbox": "none", "steps": [step]})
     with pytest.raises(Failure):
         Run(driver, "local", "t").scenario({"name": "n", "sandbox": "none", "steps": [step]})
     assert driver.stop() == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,9 @@ import pytest
 from engine import Driver, Impossible, Run, load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "docs/tools"))
+import parity
+
 TEMPLATE = "python-3.12-bare"
 DRIVERS = load("drivers.json")
 SCENARIOS = load("scenarios.json")["scenarios"]
@@ -79,7 +84,7 @@ def runs(home: pathlib.Path, service: str) -> Iterator[dict[tuple[str, str], Run
                 clean |= {"ORKESTR_BASE_URL": service, "ORKESTR_API_KEY": "test-key"}
             command = [str(ROOT / word) if "/" in word else word for word in command_of(language) or []]
             driver = Driver(command, clean)
-            run = Run(driver, backend, TEMPLATE)
+            run = Run(driver, backend, TEMPLATE, has_classes=language != "c")
             made[key] = driver, run
             self[key] = run
             return run
@@ -120,6 +125,41 @@ def test_names_are_unique() -> None:
 def test_every_call_is_in_a_scenario() -> None:
     used = {step["call"] for scenario in SCENARIOS for step in scenario["steps"]}
     assert used == set(load("calls.json")["calls"])
+
+
+def not_covered(about: dict) -> list[str]:
+    """What is in the table of members (docs/PARITY.md), and neither a call, a field of a record nor an argument of calls.json, nor left
+    out there for a reason; and what is left out for none."""
+
+    def unit_less(name: str) -> str:  # seconds in one language are milliseconds in another
+        return re.sub("_(seconds|ms)$", "", name)
+
+    def covered(group: str, name: str) -> bool:
+        for where in about["groups"].get(group, []):
+            if where.endswith("()") and unit_less(name) in map(unit_less, about["calls"][where[:-2]]["args"]):
+                return True
+            if where + name in about["calls"] or name in about["records"].get(where, {}):
+                return True
+        return False
+
+    # (What one language alone has, there is nothing to compare with.)
+    languages_of = collections.Counter(member for language in parity.languages() for member in parity.spellings(language, set()))
+    missing = [member for member, count in languages_of.items() if count > 1 and not covered(*member)]
+    excused = {f"{group}.{name}": parity.match_of(about["left_out"], group, name) for group, name in missing}
+    return sorted(one for one, key in excused.items() if key is None) + sorted(about["left_out"].keys() - set(excused.values()))
+
+
+def test_every_member_is_in_a_scenario_or_left_out_for_a_reason() -> None:
+    assert not_covered(load("calls.json")) == []
+
+
+def test_a_member_that_is_forgotten() -> None:
+    about = load("calls.json")
+    del about["calls"]["sandbox.pause"]
+    del about["records"]["sandbox"]["jail"]
+    del about["calls"]["sandbox.create"]["args"]["timeout_seconds"]
+    about["left_out"]["Sandbox.exec"] = "no reason"
+    assert not_covered(about) == ["Sandbox.jail", "Sandbox.pause", "create options.timeout_seconds", "Sandbox.exec"]
 
 
 def test_every_language_is_there() -> None:

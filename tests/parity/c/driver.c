@@ -478,6 +478,44 @@ static void account_call(const struct call* call) {
   }
 }
 
+static orkestr_template_options template_options(const struct call* call) {
+  orkestr_template_options options = ORKESTR_TEMPLATE_OPTIONS_INIT;
+  options.force = get_flag(call, "force", 0);
+  options.recipe = get_text(call, "recipe");
+  options.machine_size = get_text(call, "size");
+  options.cpu = get_number(call, "cpu");
+  options.memory_mb = (int)get_integer(call, "memory_mb");
+  options.disk_mb = (int)get_integer(call, "disk_mb");
+  return options;
+}
+
+static void template_call(const struct call* call) {
+  orkestr_template_options options = template_options(call);
+  const char* name = get_text(call, "name");
+  if (is(call, "template.build")) value_of(orkestr_template_build(client_of(call), name, &options));
+  if (is(call, "template.prepare")) value_of(orkestr_template_prepare(client_of(call), name, &options));
+  if (is(call, "template.remove")) value_of(orkestr_template_remove(client_of(call), name));
+  if (is(call, "template.list")) value_of(orkestr_template_list(client_of(call)));
+  if (is(call, "template.inspect")) value_of(orkestr_template_inspect(client_of(call), name));
+}
+
+static void pool_call(const struct call* call) {
+  if (is(call, "pool.set")) {
+    orkestr_pool_options options = ORKESTR_POOL_OPTIONS_INIT;
+    options.template_name = get_text(call, "template");
+    options.count = (int)get_integer(call, "count");
+    options.machine_size = get_text(call, "size");
+    options.cpu = get_number(call, "cpu");
+    options.memory_mb = (int)get_integer(call, "memory_mb");
+    options.disk_mb = (int)get_integer(call, "disk_mb");
+    options.idle_timeout_ms = get_seconds(call, "idle_seconds");
+    options.min_available_mb = (int)get_integer(call, "min_available_mb");
+    value_of(orkestr_pool_set(client_of(call), &options));
+  }
+  if (is(call, "pool.list")) value_of(orkestr_pool_list(client_of(call)));
+  if (is(call, "pool.clear")) value_of(orkestr_pool_clear(client_of(call), get_text(call, "template")));
+}
+
 static void other_call(const struct call* call) {
   orkestr_error* error = NULL;
   if (is(call, "version")) {
@@ -498,10 +536,6 @@ static void other_call(const struct call* call) {
     value_of(orkestr_snapshot_get(client_of(call), get_text(call, "snapshot_id")));
   } else if (is(call, "snapshot.delete")) {
     value_of(orkestr_snapshot_remove(client_of(call), get_text(call, "snapshot_id")));
-  } else if (is(call, "template.list")) {
-    value_of(orkestr_template_list(client_of(call)));
-  } else if (is(call, "template.inspect")) {
-    value_of(orkestr_template_inspect(client_of(call), get_text(call, "name")));
   } else {
     impossible("this call is not known to the C driver");
   }
@@ -518,6 +552,10 @@ static void make(const struct call* call) {
     files_call(call);
   } else if (strncmp(call->name, "volume.", 7) == 0 || strncmp(call->name, "webhook.", 8) == 0) {
     account_call(call);
+  } else if (strncmp(call->name, "template.", 9) == 0) {
+    template_call(call);
+  } else if (strncmp(call->name, "pool.", 5) == 0) {
+    pool_call(call);
   } else {
     other_call(call);
   }

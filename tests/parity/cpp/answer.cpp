@@ -65,6 +65,9 @@ class Fields {
         .add("memory_mb", value.memory_mb)
         .add("allowed", value.allowed);
   }
+  void write(const PoolMember& value) {
+    Fields(json_).add("id", value.id).add("ready", value.ready).add("created_at", value.created_at);
+  }
   void write(const Region& value) { Fields(json_).add("id", value.id).add("label", value.label); }
   template <class T>
   void write(const T& value) {
@@ -309,6 +312,22 @@ void put(JsonWriter& json, const TemplateInfo& value) {
       .add("bytes", value.bytes)
       .add("digest", value.digest)
       .add("kernel", value.kernel);
+}
+
+void put(JsonWriter& json, int value) { json.value(value); }
+
+void put(JsonWriter& json, const PoolInfo& value) {
+  Fields(json)
+      .add("template", value.template_name)
+      .add("count", value.count)
+      .add("ready", value.ready())
+      .add("cpu", value.cpu)
+      .add("memory_mb", value.memory_mb)
+      .add("disk_mb", value.disk_mb)
+      .add("idle_seconds", value.idle_timeout.count())
+      .add("min_available_mb", value.min_available_mb)
+      .add("members", value.members)
+      .add("problem", value.problem);
 }
 
 void put(JsonWriter& json, const Error& value) {

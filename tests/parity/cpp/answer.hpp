@@ -39,6 +39,8 @@ void put(base::JsonWriter& json, const SnapshotInfo& value);
 void put(base::JsonWriter& json, const VolumeInfo& value);
 void put(base::JsonWriter& json, const WebhookInfo& value);
 void put(base::JsonWriter& json, const TemplateInfo& value);
+void put(base::JsonWriter& json, int value);
+void put(base::JsonWriter& json, const PoolInfo& value);
 void put(base::JsonWriter& json, const Error& value);
 
 template <class T>

@@ -264,6 +264,30 @@ std::string create_webhook(const Call& call) {
   return gives(Webhook::create(call.text("url"), types, call.client()).value());
 }
 
+TemplateBuildOptions build_options(const Call& call) {
+  TemplateBuildOptions options;
+  call.get("force", options.force);
+  call.get("recipe", options.recipe);
+  call.get("size", options.size, parse_size);
+  call.get("cpu", options.cpu);
+  call.get("memory_mb", options.memory_mb);
+  call.get("disk_mb", options.disk_mb);
+  return options;
+}
+
+Answer set_pool(const Call& call) {
+  PoolOptions options;
+  call.get("template", options.template_name);
+  call.get("count", options.count);
+  call.get("size", options.size, parse_size);
+  call.get("cpu", options.cpu);
+  call.get("memory_mb", options.memory_mb);
+  call.get("disk_mb", options.disk_mb);
+  call.get("idle_seconds", options.idle_timeout);
+  call.get("min_available_mb", options.min_available_mb);
+  return gives(pool_set(options).value());
+}
+
 using C = const Call&;
 const std::map<std::string, Member> kMembers = {
     {"version", [](C) { return gives(std::string(version())); }},
@@ -331,6 +355,14 @@ const std::map<std::string, Member> kMembers = {
     {"webhook.delete", [](C c) { return nothing(Webhook::remove(c.text("webhook_id"), c.client())); }},
     {"webhook.verify",
      [](C c) { return gives(verify_webhook_signature(c.text("secret"), c.text("body"), c.text("signature"))); }},
+    {"template.build",
+     [](C c) { return gives(Template::build(c.text("name"), build_options(c), c.client()).value()); }},
+    {"template.prepare",
+     [](C c) { return gives(Template::prepare(c.text("name"), build_options(c), c.client()).value()); }},
+    {"template.remove", [](C c) { return nothing(Template::remove(c.text("name"), c.client())); }},
+    {"pool.set", set_pool},
+    {"pool.list", [](C) { return gives(pool_list().value()); }},
+    {"pool.clear", [](C c) { return gives(pool_clear(c.text("template")).value()); }},
     {"template.list", [](C c) { return gives(Template::list(c.client()).value()); }},
     {"template.inspect", [](C c) { return gives(Template::inspect(c.text("name"), c.client()).value()); }},
 };

@@ -3,7 +3,7 @@
 const readline = require("node:readline");
 const { finished } = require("node:stream/promises");
 const orkestr = require("orkestr");
-const { OrkestrClient, OrkestrError, Sandbox, Snapshot, Template, Volume, Webhook, verifyWebhookSignature } = orkestr;
+const { OrkestrClient, OrkestrError, Sandbox, Snapshot, Template, Volume, Webhook, pool, verifyWebhookSignature } = orkestr;
 
 const handles = new Map();
 
@@ -244,6 +244,11 @@ const RESUME = { maxRetries: number, retryMaxSeconds: number };
 const LIFETIME = { maxLifetimeDays: number, maxLifetimeHours: number };
 const lifetime = (c) =>
   c.has("no_end") ? { [text(c, "no_end") === "hours" ? "maxLifetimeHours" : "maxLifetimeDays"]: null } : c.given(LIFETIME);
+const MACHINE = { size: text, cpu: number, memoryMb: number, diskMb: number };
+const POOL = { ...MACHINE, idleSeconds: number, minAvailableMb: number };
+const poolRecord = (one) =>
+  fields(one, "template count ready cpu memoryMb diskMb idleSeconds minAvailableMb problem",
+    { members: one.members.map((member) => fields(member, "id ready createdAt")) });
 
 const MEMBERS = {
   version: () => value(orkestr.version),
@@ -308,6 +313,13 @@ const MEMBERS = {
   "webhook.enable": async (c) => value(webhookRecord(await Webhook.enable(text(c, "webhook_id"), c.choice()))),
   "webhook.delete": (c) => Webhook.delete(text(c, "webhook_id"), c.choice()),
   "webhook.verify": (c) => value(verifyWebhookSignature(text(c, "secret"), text(c, "body"), text(c, "signature"))),
+  "template.build": async (c) =>
+    value(templateRecord(await Template.build(text(c, "name"), { ...c.given({ force: flag, recipe: text }), ...c.choice() }))),
+  "template.prepare": async (c) => value(templateRecord(await Template.prepare(text(c, "name"), { ...c.given(MACHINE), ...c.choice() }))),
+  "template.remove": (c) => Template.remove(text(c, "name"), c.choice()),
+  "pool.set": async (c) => value(poolRecord(await pool.set(text(c, "template"), c.given({ count: number }).count, c.given(POOL)))),
+  "pool.list": async () => value((await pool.list()).map(poolRecord)),
+  "pool.clear": async (c) => value(await pool.clear(c.given({ template: text }).template)),
   "template.list": async (c) => value((await Template.list(c.choice())).map(templateRecord)),
   "template.inspect": async (c) => value(templateRecord(await Template.inspect(text(c, "name"), c.choice()))),
 };

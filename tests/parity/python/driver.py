@@ -9,7 +9,7 @@ from typing import Any, Callable
 from urllib.parse import unquote_to_bytes
 
 import orkestr
-from orkestr import OrkestrClient, Sandbox, Snapshot, Template, Volume, Webhook, errors, verify_webhook_signature
+from orkestr import OrkestrClient, Sandbox, Snapshot, Template, Volume, Webhook, errors, pool, verify_webhook_signature
 
 handles: dict[int, Any] = {}
 
@@ -315,6 +315,16 @@ def entry_record(entry: orkestr.FileEntry) -> dict[str, Any]:
     return fields(entry, "name", "is_dir", "size", "mode", "modified_at")
 
 
+def pool_record(info: pool.PoolInfo) -> dict[str, Any]:
+    return fields(
+        info, "template", "count", "ready", "cpu", "memory_mb", "disk_mb", "idle_seconds", "min_available_mb", "problem",
+        members=[fields(one, "id", "ready", "created_at") for one in info.members],
+    )  # fmt: skip
+
+
+MACHINE = {"size": text, "cpu": number, "memory_mb": integer, "disk_mb": integer}
+POOL = MACHINE | {"count": integer, "idle_seconds": integer, "min_available_mb": integer}
+
 MEMBERS: dict[str, Callable[[Call], Any]] = {
     "version": lambda c: value(orkestr.__version__),
     "release": lambda c: handles.pop(int(c.raw["on"])) and None,
@@ -380,6 +390,14 @@ MEMBERS: dict[str, Callable[[Call], Any]] = {
     "webhook.enable": lambda c: value(webhook_record(Webhook.enable(c.text("webhook_id"), **c.client()))),
     "webhook.delete": lambda c: Webhook.delete(c.text("webhook_id"), **c.client()),
     "webhook.verify": lambda c: value(verify_webhook_signature(c.text("secret"), c.text("body"), c.text("signature"))),
+    "template.build": lambda c: value(
+        template_record(Template.build(c.text("name"), **c.given(force=flag, recipe=text), **c.client()))
+    ),
+    "template.prepare": lambda c: value(template_record(Template.prepare(c.text("name"), **c.given(**MACHINE), **c.client()))),
+    "template.remove": lambda c: Template.remove(c.text("name"), **c.client()),
+    "pool.set": lambda c: value(pool_record(pool.set(c.text("template"), **c.given(**POOL)))),
+    "pool.list": lambda c: a_list(pool.list(), pool_record),
+    "pool.clear": lambda c: value(pool.clear(**c.given(template=text))),
     "template.list": lambda c: a_list(Template.list(**c.client()), template_record),
     "template.inspect": lambda c: value(template_record(Template.inspect(c.text("name"), **c.client()))),
 }
