@@ -157,16 +157,21 @@ Result<void> pour(const Sandbox& sandbox, std::size_t mib) {
 Result<void> stdout_memory(const Plan& plan, const Sandbox& sandbox, Report& report) {
   if (!plan.wants("stdout_memory")) return {};
   fmt::print(stderr, "stdout_memory (1 run)\n");
-  ORKESTR_CHECK(pour(sandbox, 64));
-  ORKESTR_CHECK(forget_peak());
-  ORKESTR_TRY(const double before, peak_mb());
-  ORKESTR_CHECK(pour(sandbox, 1024));
-  ORKESTR_TRY(const double after, peak_mb());
-  report.rows.push_back({"stdout_memory", "MiB", Better::lower, {after - before}, 32, 8});
+  ORKESTR_TRY(const double growth, memory_growth([&](std::size_t mib) { return pour(sandbox, mib); }));
+  report.rows.push_back({"stdout_memory", "MiB", Better::lower, {growth}, 32, 8});
   return {};
 }
 
 }  // namespace
+
+Result<double> memory_growth(const std::function<Result<void>(std::size_t mib)>& pour) {
+  ORKESTR_CHECK(pour(64));
+  ORKESTR_CHECK(forget_peak());
+  ORKESTR_TRY(const double before, peak_mb());
+  ORKESTR_CHECK(pour(1024));
+  ORKESTR_TRY(const double after, peak_mb());
+  return after - before;
+}
 
 Result<double> exec_ratio(const Sandbox& sandbox, const std::function<Result<double>()>& elsewhere) {
   std::vector<double> there, here;

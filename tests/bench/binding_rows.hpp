@@ -11,6 +11,9 @@ namespace orkestr::bench {
 // The round trip of an exec elsewhere over that through C++, a few of each in turns; `elsewhere` gives milliseconds.
 Result<double> exec_ratio(const Sandbox& sandbox, const std::function<Result<double>()>& elsewhere);
 
+// MiB that this process grows by while 1 GiB comes; `pour` lets so many MiB of output come, and is called before, too.
+Result<double> memory_growth(const std::function<Result<void>(std::size_t mib)>& pour);
+
 bool wants_bindings(const Plan& plan);
 
 // `stdout_memory`: what this process grows by while 1 GiB of output comes. The same of Python and Node

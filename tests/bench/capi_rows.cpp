@@ -78,6 +78,28 @@ Result<double> upload(orkestr_sandbox* sandbox, const std::string& payload) {
   return mb_per_s(start);
 }
 
+Result<void> pour(orkestr_sandbox* sandbox, std::size_t mib) {
+  Status status;
+  orkestr_stream* opened = nullptr;
+  orkestr_exec_options patient = ORKESTR_EXEC_OPTIONS_INIT;
+  patient.timeout_ms = 600'000;
+  const std::string command = fmt::format("head -c {}M /dev/zero", mib);
+  ORKESTR_CHECK(status.check(orkestr_sandbox_exec_stream(sandbox, command.c_str(), &patient, &opened, status.error())));
+  const Owned<orkestr_stream> stream(opened);
+  std::size_t size = 0;
+  while (true) {
+    orkestr_value* piece = nullptr;
+    const orkestr_status next = orkestr_stream_next(opened, ORKESTR_FOREVER, &piece, status.error());
+    if (next == ORKESTR_END) break;
+    ORKESTR_CHECK(status.check(next));
+    std::size_t length = 0;
+    orkestr_value_bytes(piece, "data", &length);
+    size += length;
+    orkestr_value_free(piece);
+  }
+  return size == mib << 20U ? Result<void>() : wrong(fmt::format("{} bytes of {} MiB came through C", size, mib));
+}
+
 // All of a stream that was opened at `start`, whose bytes have this digest.
 Result<double> pull(Clock::time_point start, orkestr_stream* opened, const std::string& digest, std::string& back) {
   const Owned<orkestr_stream> stream(opened);
@@ -109,6 +131,13 @@ Result<void> measure_capi(const Plan& plan, const Sandbox& sandbox, Report& repo
   ORKESTR_CHECK(status.check(orkestr_await_sandbox(orkestr_sandbox_get(opened_client, sandbox.id().c_str()),
                                                    ORKESTR_FOREVER, &in_c, status.error())));
   const Owned<orkestr_sandbox> owned(in_c);
+
+  // First, before this process has held anything large.
+  if (plan.wants("capi_stdout_memory")) {
+    fmt::print(stderr, "capi_stdout_memory (1 run)\n");
+    ORKESTR_TRY(const double growth, memory_growth([&](std::size_t mib) { return pour(in_c, mib); }));
+    report.rows.push_back({"capi_stdout_memory", "MiB", Better::lower, {growth}, 32, 8});
+  }
 
   Row exec{"capi_exec", "x C++", Better::lower, {}, 1.05, 1.02};
   for (int i = 0; plan.wants("capi_exec") && i < plan.latency_runs; ++i) {

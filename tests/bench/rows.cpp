@@ -90,7 +90,7 @@ class Bench {
     report_.floor_ms = median(report_.rows.front().samples);
     ORKESTR_CHECK(idle_memory());
     if (wants_any({"exec_argv", "exec", "quickstart_exec", "python_start", "upload", "download", "stdout", "capi_exec",
-                   "capi_upload", "capi_download", "capi_stdout"}) ||
+                   "capi_upload", "capi_download", "capi_stdout", "capi_stdout_memory"}) ||
         wants_bindings(plan_)) {
       CreateOptions options;
       options.template_name = plan_.template_name;
