@@ -70,30 +70,30 @@ def copied(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "file, text, wanted",
     [
-        ("include/orkestr/volume.hpp", "class ORKESTR_API Volume {\n public:\n  int size();\n};\n", "C++ Volume"),
-        ("include/orkestr/volume.hpp", "struct Volume : Base {\n  int size;\n};\n", "C++ Volume"),
-        ("include/orkestr/volume.hpp", "template <class T>\nclass [[nodiscard]] Volume {\n  int size;\n};\n", "C++ Volume"),
-        ("include/orkestr/volume.hpp", "ORKESTR_API Result<int> volume_size();\n", "C++ volume_size"),
+        ("include/orkestr/gadget.hpp", "class ORKESTR_API Gadget {\n public:\n  int size();\n};\n", "C++ Gadget"),
+        ("include/orkestr/gadget.hpp", "struct Gadget : Base {\n  int size;\n};\n", "C++ Gadget"),
+        ("include/orkestr/gadget.hpp", "template <class T>\nclass [[nodiscard]] Gadget {\n  int size;\n};\n", "C++ Gadget"),
+        ("include/orkestr/gadget.hpp", "ORKESTR_API Result<int> gadget_size();\n", "C++ gadget_size"),
         ("bindings/python/orkestr/pool.py", "\n\ndef grow() -> None: ...\n", "Python pool.grow"),
-        ("bindings/python/orkestr/files.py", "\n\nclass Volume: ...\n", "Python Volume"),
-        ("bindings/node/index.d.ts", "\nexport class Volume {\n  size: number;\n}\n", "Node Volume"),
+        ("bindings/python/orkestr/files.py", "\n\nclass Gadget: ...\n", "Python Gadget"),
+        ("bindings/node/index.d.ts", "\nexport class Gadget {\n  size: number;\n}\n", "Node Gadget"),
         ("bindings/node/index.d.ts", "\nexport function grow(): void;\n", "Node grow"),
-        ("capi/orkestr.h", "\nORKESTR_API int orkestr_volume_size(void);\n", "C volume_size"),
-        ("capi/orkestr.h", "\ntypedef struct orkestr_volume {\n  int size;\n} orkestr_volume;\n", "C volume{}"),
+        ("capi/orkestr.h", "\nORKESTR_API int orkestr_gadget_size(void);\n", "C gadget_size"),
+        ("capi/orkestr.h", "\ntypedef struct orkestr_gadget {\n  int size;\n} orkestr_gadget;\n", "C gadget{}"),
     ],
 )  # fmt: skip
 def test_what_is_in_no_group(copied, file, text, wanted):
     with (copied / file).open("a") as out:
         out.write(text)
     init = copied / "bindings/python/orkestr/__init__.py"
-    if "class Volume: ..." in text:
-        init.write_text(init.read_text().replace("__all__ = [", '__all__ = [\n    "Volume",'))
+    if "class Gadget: ..." in text:
+        init.write_text(init.read_text().replace("__all__ = [", '__all__ = [\n    "Gadget",'))
     assert [one.split(" is in no group")[0] for one in parity.table()[1]] == [wanted]
 
 
 def test_what_is_ignored_for_nothing(monkeypatch):
-    monkeypatch.setitem(parity.ABOUT["ignored"]["cpp"], "Volume", "no reason")
-    assert any("Volume is of no use" in one for one in parity.table()[1])
+    monkeypatch.setitem(parity.ABOUT["ignored"]["cpp"], "Gadget", "no reason")
+    assert any("Gadget is of no use" in one for one in parity.table()[1])
 
 
 @pytest.mark.parametrize(
