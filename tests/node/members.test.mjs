@@ -92,6 +92,6 @@ test("every property", () => {
   // Those of a service, of the pool and of a build, which other tests look at; and what is given, not got.
   assert.deepEqual(
     unseen.filter((name) => !name.endsWith("Options")).sort(),
-    ["ClientChoice", "ErrorFields", "PoolInfo", "PoolMember", "PresignedURL", "Snapshot", "TemplateProgress"],
+    ["ClientChoice", "ErrorFields", "PoolInfo", "PoolMember", "PresignedURL", "Snapshot", "TemplateProgress", "Volume", "VolumeLifetime", "Webhook"],
   );
 });
