@@ -124,9 +124,9 @@ ORKESTR_API const char* orkestr_error_message(const orkestr_error* error);
 ORKESTR_API const char* orkestr_error_hint(const orkestr_error* error);
 /* The id that the service gave the request; empty for local sandboxes. Borrowed from the error. */
 ORKESTR_API const char* orkestr_error_request_id(const orkestr_error* error);
-/* (code text, message text, hint text, status_code integer, detail text, request_id text, retry_after number, signal
- * integer, oom flag, stdout bytes, stderr bytes, host text, port integer, rule text, stage text, console_tail text).
- * `stdout` and `stderr`: the output so far, of exec_timeout and exec_killed. Borrowed from the error. */
+/* (code text, message text, hint text, status_code integer, detail text, request_id text, retry_after number or null,
+ * signal integer, oom flag, stdout bytes, stderr bytes, host text, port integer, rule text, stage text, console_tail
+ * text). `stdout` and `stderr`: the output so far, of exec_timeout and exec_killed. Borrowed from the error. */
 ORKESTR_API const orkestr_value* orkestr_error_details(const orkestr_error* error);
 ORKESTR_API void orkestr_error_free(orkestr_error* error);
 

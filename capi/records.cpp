@@ -357,7 +357,7 @@ Node to_node(const Error& error) {
       .add("status_code", Node::integer(details.status_code))
       .add("detail", Node::text(details.detail))
       .add("request_id", Node::text(details.request_id))
-      .add("retry_after", Node::number(details.retry_after))
+      .add("retry_after", number_or_null(details.retry_after))
       .add("signal", Node::integer(details.signal))
       .add("oom", Node::flag(details.oom))
       .add("stdout", Node::bytes(details.stdout_data))

@@ -174,6 +174,12 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  // "local", "remote"
+  // Between attempts while it is full and does not say when to come again: doubling, from `first` to `most`.
+  struct Pauses {
+    std::chrono::milliseconds first{250};
+    std::chrono::milliseconds most{8'000};
+  };
+  virtual Pauses pauses_when_full() const { return {}; }
   virtual CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) = 0;
   virtual CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) = 0;

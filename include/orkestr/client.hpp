@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <orkestr/error.hpp>
 #include <string>
 
@@ -49,8 +50,8 @@ class ORKESTR_API Client {
   std::shared_ptr<ClientImpl> impl_;
 };
 
-// What calls use that are given no client; made at the first such call.
+// What calls use that are given no client; made at the first such call. Set to nothing, it is made anew at the next.
 ORKESTR_API Result<Client> get_default_client();
-ORKESTR_API void set_default_client(Client client);
+ORKESTR_API void set_default_client(std::optional<Client> client);
 
 }  // namespace orkestr

@@ -77,18 +77,18 @@ ORKESTR_API std::string_view error_hint(ErrorCode code) noexcept;
 
 // What some codes carry beside the message. Fields that a code does not use keep their defaults.
 struct ErrorDetails {
-  int status_code = 0;       // HTTP status that a service answered (0: none)
-  std::string detail;        // as the service sent it
-  std::string request_id;    // of the service
-  double retry_after = 0;    // seconds; rate_limited, fleet_full_retry
-  int signal = 0;            // exec_killed
-  bool oom = false;          // exec_killed: by the out-of-memory killer
-  std::string stdout_data;   // exec_timeout, exec_killed: output so far (bytes)
-  std::string stderr_data;   //
-  std::string host;          // network_policy_blocked
-  int port = 0;              //
-  std::string rule;          //
-  std::string stage;         // vm_failed: what was being done; template_build_failed: the step
+  int status_code = 0;                // HTTP status that a service answered (0: none)
+  std::string detail;                 // as the service sent it
+  std::string request_id;             // of the service
+  std::optional<double> retry_after;  // seconds, where they are known; rate_limited, fleet_full_retry
+  int signal = 0;                     // exec_killed
+  bool oom = false;                   // exec_killed: by the out-of-memory killer
+  std::string stdout_data;            // exec_timeout, exec_killed: output so far (bytes)
+  std::string stderr_data;            //
+  std::string host;                   // network_policy_blocked
+  int port = 0;                       //
+  std::string rule;                   //
+  std::string stage;                  // vm_failed: what was being done; template_build_failed: the step
   std::string console_tail;  // vm_failed: the guest console's last lines; template_build_failed: the step's output
 };
 

@@ -88,12 +88,12 @@ Result<Client> get_default_client() {
   return *slot.client;
 }
 
-void set_default_client(Client client) {
+void set_default_client(std::optional<Client> client) {
   auto& slot = default_client();
   std::optional<Client> previous;  // closed outside the lock, if this was its last handle
   std::lock_guard lock(slot.mutex);
   previous = std::exchange(slot.client, std::move(client));
-  slot.was_set = true;
+  slot.was_set = slot.client.has_value();
 }
 
 }  // namespace orkestr

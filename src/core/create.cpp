@@ -21,8 +21,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         what_(std::move(what)),
         start_(std::move(start)),
         limits_(limits),
-        done_(std::move(done)),
-        give_up_(base::Deadline::after(limits_.retry_max)) {}
+        done_(std::move(done)) {}
 
   void attempt() {
     int mine = 0;
@@ -56,10 +55,10 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
  private:
   void answered(Result<OpenedSandbox> opened) {
     if (opened || opened.error().code() != ErrorCode::fleet_full_retry) return finish(std::move(opened));
-    const double asked = opened.error().details().retry_after;
-    const double seconds = asked > 0 ? asked : std::min(8.0, 0.25 * std::exp2(tries_));
-    const auto pause = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-    if (tries_++ >= limits_.max_retries || *give_up_.remaining() < pause) return finish(std::move(opened));
+    const auto pause =
+        pause_before_retry(opened.error().details().retry_after, tries_, client_->backend().pauses_when_full());
+    if (tries_++ >= limits_.max_retries || pause > left_) return finish(std::move(opened));
+    left_ -= pause;
     // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
     // rare.
     const bool posted = client_->thread().post([self = shared_from_this(), pause] { self->wait(pause); });
@@ -107,7 +106,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   const Start start_;
   const ResumeOptions limits_;
   Completion<OpenedSandbox> done_;
-  const base::Deadline give_up_;
+  std::chrono::nanoseconds left_ = limits_.retry_max;  // of the pauses
   int tries_ = 0;
   base::Reactor::TimerId timer_ = 0;  // of the wait that is under way; I/O thread
   std::uint64_t on_close_ = 0;        // likewise
@@ -202,6 +201,15 @@ CancelFunction attempt(const std::shared_ptr<Attempts>& attempts) {
 }
 
 }  // namespace
+
+std::chrono::nanoseconds pause_before_retry(std::optional<double> asked, int tries, const Backend::Pauses& pauses) {
+  const double most = std::chrono::duration<double>(pauses.most).count();
+  const double own = std::min(most, std::chrono::duration<double>(pauses.first).count() * std::exp2(tries));
+  const double seconds = std::max(asked.value_or(own), 0.0);
+  // Said so that it is also true of what is no number.
+  if (!(seconds < 1e9)) return std::chrono::nanoseconds::max();
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+}
 
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done) {

@@ -2,15 +2,21 @@
 // limits. And for a template that is not built yet.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 
 #include "backend.hpp"
 #include "core/handles.hpp"
 
 namespace orkestr::core {
 
-// Only fleet_full_retry is retried: at most options.max_retries times and options.retry_max in all, waiting what the
-// error asks for, else 0.25 s doubling up to 8 s. Any thread.
+// Before the next try, after `tries` that were in vain: what the error asks for, else as the backend says. Longer than
+// any budget where there is no such time.
+std::chrono::nanoseconds pause_before_retry(std::optional<double> asked, int tries, const Backend::Pauses& pauses);
+
+// Only fleet_full_retry is retried: at most options.max_retries times, with pauses of options.retry_max in all; one
+// that would be longer than what is left of them is not begun. Any thread.
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done);
 

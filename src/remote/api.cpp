@@ -13,6 +13,13 @@ namespace {
 constexpr std::array<std::chrono::milliseconds, 2> kPauses = {std::chrono::milliseconds(100),
                                                               std::chrono::milliseconds(500)};
 
+// Whether anything of the request can have reached the service.
+bool was_sent(const Error& error) {
+  if (error.code() != ErrorCode::connection) return false;
+  const std::string_view stage = error.details().stage;
+  return stage != kStageConnect && stage != kStageConnectTime && stage != kStageCertificate;
+}
+
 bool is_success(int status) { return status >= 200 && status < 300; }
 
 }  // namespace
@@ -62,7 +69,7 @@ class ApiCall : public std::enable_shared_from_this<ApiCall> {
   void answered(Result<HttpAnswer> answer) {
     if (!answer && may_repeat(answer.error())) return wait();
     if (!answer) return finish(api_->explain(answer.error(), request_), {request_.what, {}});
-    const AnswerContext context{request_.what, answer->request_id};
+    const AnswerContext context{request_.what, without_key(answer->request_id, api_->settings().api_key)};
     if (!is_success(answer->status)) return finish(api_->refused(*answer, request_), context);
     if (answer->body.empty()) return finish(base::JsonValue(), context);
     auto json = base::JsonValue::parse(answer->body, limits_.answer_bytes);
@@ -73,7 +80,9 @@ class ApiCall : public std::enable_shared_from_this<ApiCall> {
   // Only what changes nothing, and only where nothing was answered.
   bool may_repeat(const Error& error) {
     if (request_.method != "GET" || error.code() != ErrorCode::connection) return false;
-    if (error.details().status_code != 0 || !error.details().stage.empty() || repeats_ >= kPauses.size()) return false;
+    const std::string_view stage = error.details().stage;
+    if (!stage.empty() && stage != kStageConnect) return false;
+    if (error.details().status_code != 0 || repeats_ >= kPauses.size()) return false;
     std::lock_guard lock(mutex_);
     return !cancelled_;
   }
@@ -119,8 +128,7 @@ HttpRequest Api::http_request(const ApiRequest& request, std::chrono::millisecon
   if (!request.body.empty()) http.headers.emplace_back("Content-Type: application/json");
   if (request.body.empty() && request.method == "POST") http.headers.emplace_back("Content-Type:");
   http.body = request.body;
-  // Idempotent by what the service promises.
-  http.repeatable = request.method == "GET" || request.method == "DELETE";
+  http.repeatable = is_repeatable(request);
   http.patience.connect = settings_.timeout;
   http.patience.silence = settings_.timeout;
   http.patience.answer = settings_.timeout + extra_time;
@@ -129,11 +137,12 @@ HttpRequest Api::http_request(const ApiRequest& request, std::chrono::millisecon
 
 Error Api::explain(const Error& error, const ApiRequest& request) const {
   std::string text = fmt::format("{}: {}", request.what, without_key(error.message(), settings_.api_key));
-  const bool was_sent = error.code() == ErrorCode::connection && error.message().find("reached") == std::string::npos;
-  if (was_sent && request.method == "POST") {
+  if (was_sent(error) && !is_repeatable(request)) {
     text += ". The service may have done it all the same: it was not tried again";
   }
-  return Error(error.code(), std::move(text), error.details());
+  ErrorDetails details = error.details();
+  details.request_id = without_key(details.request_id, settings_.api_key);
+  return Error(error.code(), std::move(text), std::move(details));
 }
 
 Error Api::refused(const HttpAnswer& answer, const ApiRequest& request) const {

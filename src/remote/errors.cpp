@@ -14,6 +14,7 @@ using base::JsonValue;
 
 constexpr std::size_t kMaxDetailBytes = 16U << 10U;
 constexpr std::size_t kMaxShownBytes = 500;
+constexpr double kLongestWait = 365.0 * 24 * 3600;
 
 ErrorCode code_of_status(int status, bool about_file) {
   switch (status) {
@@ -76,6 +77,8 @@ int small_number(const JsonValue& value) {
   return number && *number >= 0 && *number < 65536 ? static_cast<int>(*number) : 0;
 }
 
+double seconds_to_wait(double asked) { return asked > 0 ? std::min(asked, kLongestWait) : 0; }
+
 // One line without control characters, for a message.
 std::string shown(std::string_view text) {
   std::string out(cut(text, kMaxShownBytes));
@@ -103,27 +106,29 @@ std::optional<ErrorCode> code_named(std::string_view code) {
 }
 
 Error error_of_answer(const HttpAnswer& answer, const ErrorContext& context) {
-  auto parsed = JsonValue::parse(answer.body);
+  auto parsed = JsonValue::parse(answer.body, answer.body.size());  // which the transport has limited
   const JsonValue body = parsed ? std::move(*parsed) : JsonValue();
   // {"detail": {"code": …, "message": …}} is what some frameworks make of it.
   const JsonValue& inner = body["detail"].kind() == JsonValue::Kind::object ? body["detail"] : body;
-  const std::string wire_code = inner.string_or("code", body.string_or("code", ""));
+  const JsonValue& coded = inner["code"].string() ? inner : body;
+  const std::string wire_code = coded.string_or("code", "");
   const ErrorCode code = code_named(wire_code).value_or(code_of_status(answer.status, context.about_file));
 
   ErrorDetails details;
   details.status_code = answer.status;
-  details.request_id = answer.request_id;
+  details.request_id = without_key(answer.request_id, context.key);
   std::string detail = detail_text(inner["detail"]);
   if (detail.empty()) detail = detail_text(inner["message"]);
   details.detail = without_key(detail, context.key);
-  details.retry_after = answer.retry_after.value_or(std::max(0.0, body["retry_after"].number().value_or(0)));
-  details.signal = small_number(body["signal"]);
-  details.oom = body.boolean_or("oom", false);
-  details.stdout_data = body.string_or("stdout", "");
-  details.stderr_data = body.string_or("stderr", "");
-  details.host = body.string_or("host", "");
-  details.port = small_number(body["port"]);
-  details.rule = body.string_or("rule", "");
+  const auto asked = answer.retry_after ? answer.retry_after : coded["retry_after"].number();
+  if (asked) details.retry_after = seconds_to_wait(*asked);
+  details.signal = small_number(coded["signal"]);
+  details.oom = coded.boolean_or("oom", false);
+  details.stdout_data = coded.string_or("stdout", "");  // what a command wrote is left as it is
+  details.stderr_data = coded.string_or("stderr", "");
+  details.host = without_key(coded.string_or("host", ""), context.key);
+  details.port = small_number(coded["port"]);
+  details.rule = without_key(coded.string_or("rule", ""), context.key);
 
   std::string text = context.what + ": ";
   text += details.detail.empty() ? fmt::format("the service answered with HTTP status {}", answer.status)
@@ -134,7 +139,7 @@ Error error_of_answer(const HttpAnswer& answer, const ErrorContext& context) {
     if (!value.empty()) facts += fmt::format("{}{} {}", facts.empty() ? "" : ", ", name, value);
   };
   add("code", without_key(shown(std::string_view(wire_code).substr(0, 64)), context.key));
-  add("request", without_key(details.request_id, context.key));
+  add("request", details.request_id);
   if (!facts.empty()) text += fmt::format(" ({})", facts);
   return Error(code, std::move(text), std::move(details));
 }

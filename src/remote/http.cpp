@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 
@@ -50,12 +51,28 @@ std::string_view header_value(std::string_view line) {
   return value;
 }
 
-// Delta seconds only; a date is ignored.
+// Delta seconds only, maybe with a fraction; a date is ignored.
 std::optional<double> parse_retry_after(std::string_view text) {
-  std::uint32_t seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  double seconds = 0;
+  const char* all = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), all, seconds, std::chars_format::fixed);
+  if (error != std::errc() || end != all || !std::isfinite(seconds) || seconds < 0) return std::nullopt;
   return seconds;
+}
+
+// libcurl repeats the address of a proxy that it cannot read, with the password that may be in it.
+std::string without_proxy_address(std::string_view told) {
+  const auto quote = told.find('\'');
+  if (!told.starts_with("Unsupported proxy") || quote == std::string_view::npos) return std::string(told);
+  const auto last = told.rfind('\'');
+  const std::string_view rest = last > quote ? told.substr(last + 1) : std::string_view();
+  return fmt::format("{}'…'{}", told.substr(0, quote), rest);
+}
+
+Error unreachable(std::string_view why, ErrorDetails details) {
+  return Error(ErrorCode::connection,
+               fmt::format("the service cannot be reached: {}. Check base_url and the network", why),
+               std::move(details));
 }
 
 }  // namespace
@@ -83,6 +100,7 @@ struct Exchange::Impl {
   std::size_t body_sent = 0;
   std::uint64_t uploaded = 0;
   std::size_t header_bytes = 0;
+  bool sent = false;          // some of the request may have been: there was a connection for it
   bool answering = false;     // a byte of the final answer has come
   bool headers_over = false;  // all of its headers have
   bool too_large = false;
@@ -91,6 +109,7 @@ struct Exchange::Impl {
   base::Reactor::TimerId watchdog = 0;
   bool ended = false;
 
+  void expect_answer() { expires = Clock::now() + request.patience.answer; }
   void moved(std::size_t bytes) {
     const auto now = Clock::now();
     const auto bought = nanoseconds(static_cast<std::int64_t>(bytes) * (1'000'000'000 / kSlowestRate));
@@ -104,6 +123,11 @@ struct Exchange::Impl {
   }
   ~Impl() { release(); }
 
+  static int on_connected(void* self, char*, char*, int, int) {
+    static_cast<Impl*>(self)->sent = true;
+    static_cast<Impl*>(self)->expect_answer();
+    return CURL_PREREQFUNC_OK;
+  }
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t read_body(char* to, std::size_t size, std::size_t count, void* self);
@@ -187,7 +211,7 @@ std::size_t Exchange::Impl::read_body(char* to, std::size_t size, std::size_t co
     last = impl.body_sent == impl.request.body.size();
   }
   if (last) {
-    impl.expires = Clock::now() + impl.request.patience.answer;
+    impl.expect_answer();
   } else {
     impl.moved(given);
   }
@@ -295,16 +319,19 @@ Result<HttpAnswer> Http::Multi::outcome(Exchange::Impl& impl, CURLcode code) {
   if (code == CURLE_OK && !impl.headers_over) code = CURLE_GOT_NOTHING;
   if (code == CURLE_OK) return std::move(impl.answer);
   const std::string_view told(impl.error_text.data());
-  std::string why(told.empty() ? std::string_view(curl_easy_strerror(code)) : told.substr(0, 300));
+  const std::string why = told.empty() ? curl_easy_strerror(code) : without_proxy_address(told);
   ErrorDetails details;
   details.status_code = impl.answer.status;
   details.request_id = impl.answer.request_id;
+  if (!impl.sent) details.stage = kStageConnect;
   switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:  // only connecting has a timeout of libcurl's own
+      details.stage = impl.sent ? kStageTime : kStageConnectTime;
+      return unreachable(why, std::move(details));
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
-      return Error(ErrorCode::connection,
-                   fmt::format("the service cannot be reached: {}. Check base_url and the network", why), details);
+      return unreachable(why, std::move(details));
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
       details.stage = kStageCertificate;
@@ -314,6 +341,7 @@ Result<HttpAnswer> Http::Multi::outcome(Exchange::Impl& impl, CURLcode code) {
                                why),
                    details);
     default:
+      if (!impl.sent) return unreachable(why, std::move(details));
       return Error(ErrorCode::connection,
                    impl.answering ? fmt::format("the connection to the service broke within its answer: {}", why)
                                   : fmt::format("the connection to the service broke: {}", why),
@@ -399,26 +427,27 @@ void Http::begin(const std::shared_ptr<Exchange>& exchange) {
   set(CURLOPT_READDATA, &impl);
   set(CURLOPT_SEEKFUNCTION, Exchange::Impl::refuse_rewind);
   set(CURLOPT_SEEKDATA, &impl);
+  set(CURLOPT_PREREQFUNCTION, Exchange::Impl::on_connected);
+  set(CURLOPT_PREREQDATA, &impl);
   if (request.method == "POST" || request.method == "PATCH") {
     set(CURLOPT_POST, 1L);
     if (request.method != "POST") set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-    // Nothing of an empty body can tell whether it was sent: such a request goes over a connection of its own, on which
-    // libcurl repeats nothing.
-    if (request.body.empty() && !request.repeatable) set(CURLOPT_FRESH_CONNECT, 1L);
   } else if (request.method == "PUT") {
     set(CURLOPT_UPLOAD, 1L);
     set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.upload_bytes));
     set(CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10U);
-    set(CURLOPT_FRESH_CONNECT, 1L);
   } else if (request.method != "GET") {
     set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
   }
+  // Nothing of an empty body can tell whether it was sent, and an upload cannot be begun anew: such a request goes over
+  // a connection of its own, on which libcurl repeats nothing.
+  if (request.method != "GET" && request.body.empty() && !request.repeatable) set(CURLOPT_FRESH_CONNECT, 1L);
   for (const std::string& header : request.headers) impl.headers = curl_slist_append(impl.headers, header.c_str());
   impl.headers = curl_slist_append(impl.headers, "Expect:");  // no round trip before the body
   set(CURLOPT_HTTPHEADER, impl.headers);
 
-  impl.expires = Clock::now() + request.patience.connect + request.patience.answer;
+  impl.expires = Clock::now() + request.patience.connect;
   multi_->open.emplace(easy, exchange);
   if (curl_multi_add_handle(multi_->handle, easy) != CURLM_OK) {
     return finish(exchange, Error(ErrorCode::internal, "libcurl refused a request"));
@@ -427,8 +456,12 @@ void Http::begin(const std::shared_ptr<Exchange>& exchange) {
   multi_->act(CURL_SOCKET_TIMEOUT, 0);
 }
 
+// Looks again after the shortest of the phases at most: so the timer is never behind when another phase begins.
 void Http::watch(const std::shared_ptr<Exchange>& exchange) {
-  exchange->impl_->watchdog = loop_->reactor().add_timer(exchange->impl_->expires, [this, exchange] {
+  const auto& times = exchange->impl_->request.patience;
+  const auto look =
+      std::min(exchange->impl_->expires, Clock::now() + std::min({times.connect, times.answer, times.silence}));
+  exchange->impl_->watchdog = loop_->reactor().add_timer(look, [this, exchange] {
     auto& impl = *exchange->impl_;
     impl.watchdog = 0;
     if (impl.ended) return;
@@ -438,8 +471,14 @@ void Http::watch(const std::shared_ptr<Exchange>& exchange) {
     ErrorDetails details;
     details.status_code = impl.answer.status;
     details.request_id = impl.answer.request_id;
-    details.stage = kStageTime;
     const auto& patience = impl.request.patience;
+    if (!impl.sent) {
+      details.stage = kStageConnectTime;
+      return finish(exchange, unreachable(fmt::format("no connection within {} s",
+                                                      std::chrono::duration<double>(patience.connect).count()),
+                                          std::move(details)));
+    }
+    details.stage = kStageTime;
     finish(exchange, Error(ErrorCode::connection,
                            impl.answering
                                ? fmt::format("the service sent its answer too slowly: nothing, or less than {} bytes a "

@@ -34,13 +34,16 @@ HttpSettings http_settings_from_environment();
 // phase: so silence ends an exchange, and so does a peer that sends a byte a second. Time in which our own side did not
 // take data does not count.
 struct Patience {
-  std::chrono::milliseconds connect{30'000};
-  std::chrono::milliseconds answer{30'000};   // from the start, or from the last byte sent, to the first of the answer
+  std::chrono::milliseconds connect{30'000};  // until there is a connection, with its handshakes
+  std::chrono::milliseconds answer{30'000};   // from there, or from the last byte sent, to the first of the answer
   std::chrono::milliseconds silence{30'000};  // within the answer, and while sending
 };
 inline constexpr std::int64_t kSlowestRate = 1024;  // bytes a second
 
-// ErrorDetails::stage of a connection error after which another attempt would be no better.
+// ErrorDetails::stage of a connection error. Of the first three: nothing of the request was sent. After `connect` and
+// without a stage another attempt may do better.
+inline constexpr const char* kStageConnect = "connect";
+inline constexpr const char* kStageConnectTime = "connect timeout";
 inline constexpr const char* kStageCertificate = "certificate";
 inline constexpr const char* kStageTime = "timeout";
 
@@ -50,8 +53,9 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"; User-Agent and Accept are set here
   std::string body;                  // of POST
   std::uint64_t upload_bytes = 0;    // of PUT, whose body comes from Handlers::read
-  // True where the service would not mind to get it twice: libcurl repeats by itself what it sent on a kept connection
-  // that turned out to be closed. Else only a request is repeated of whose body nothing was sent.
+  // True where the service would not mind to get it twice, which it never does with GET: libcurl repeats by itself what
+  // it sent on a kept connection that turned out to be closed. Else only a request is repeated of whose body nothing
+  // was sent.
   bool repeatable = false;
   // The answer is consumed piece by piece, maybe slowly: it gets an HTTP/1.1 connection, so that a slow consumer holds
   // up the sender by TCP and not by filling memory.

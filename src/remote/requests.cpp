@@ -49,6 +49,11 @@ void write_seconds(JsonWriter& json, std::string_view name, std::chrono::millise
   }
 }
 
+ApiRequest idempotent(ApiRequest request) {
+  request.idempotent = true;
+  return request;
+}
+
 JsonWriter command_body(std::string_view line, const CommandRequest& request) {
   JsonWriter json;
   json.begin_object().field("command", line).field("cwd", request.cwd);
@@ -117,7 +122,9 @@ ApiRequest list_request(const ListOptions& options, std::string_view cursor) {
 
 ApiRequest limits_request() { return {"limits", "GET", fmt::format("{}/limits", kSandboxes), {}}; }
 
-ApiRequest terminate_request(std::string_view sandbox_id) { return sandbox_request("terminate", sandbox_id, "DELETE"); }
+ApiRequest terminate_request(std::string_view sandbox_id) {
+  return idempotent(sandbox_request("terminate", sandbox_id, "DELETE"));
+}
 ApiRequest pause_request(std::string_view sandbox_id) { return sandbox_request("pause", sandbox_id, "POST", "/pause"); }
 ApiRequest resume_request(std::string_view sandbox_id) {
   return sandbox_request("resume", sandbox_id, "POST", "/resume");
@@ -160,10 +167,10 @@ ApiRequest get_snapshot_request(std::string_view snapshot_id) {
           {}};
 }
 ApiRequest remove_snapshot_request(std::string_view snapshot_id) {
-  return {fmt::format("remove snapshot {}", snapshot_id),
-          "DELETE",
-          fmt::format("{}/snapshots/{}", kSandboxes, url_encoded(snapshot_id)),
-          {}};
+  return idempotent({fmt::format("remove snapshot {}", snapshot_id),
+                     "DELETE",
+                     fmt::format("{}/snapshots/{}", kSandboxes, url_encoded(snapshot_id)),
+                     {}});
 }
 
 ApiRequest exec_request(std::string_view sandbox_id, std::string_view line, const CommandRequest& request) {
@@ -186,7 +193,7 @@ ApiRequest get_command_request(std::string_view sandbox_id, std::string_view com
   return command_request("get", sandbox_id, command_id, "GET");
 }
 ApiRequest kill_command_request(std::string_view sandbox_id, std::string_view command_id) {
-  return command_request("kill", sandbox_id, command_id, "DELETE");
+  return idempotent(command_request("kill", sandbox_id, command_id, "DELETE"));
 }
 ApiRequest logs_request(std::string_view sandbox_id, std::string_view command_id, std::uint64_t offset) {
   return command_request("logs of", sandbox_id, command_id, "GET", fmt::format("/logs?offset={}", offset));

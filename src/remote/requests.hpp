@@ -16,7 +16,9 @@ struct ApiRequest {
   std::string target;       // path and query
   std::string body;         // JSON; empty: none
   bool about_file = false;  // a 404 without a code of its own means the file
+  bool idempotent = false;  // a DELETE that the service promises to be; a GET always is
 };
+inline bool is_repeatable(const ApiRequest& request) { return request.method == "GET" || request.idempotent; }
 
 // Letters, digits and "-._~" stay, everything else becomes %XX.
 std::string url_encoded(std::string_view text);

@@ -43,7 +43,7 @@ void refusal(std::string_view body) {
     require(!error.message().empty() && error.message().find('\n') == std::string::npos);
     require(error.message().find(kKey) == std::string::npos);
     require(error.details().detail.find(kKey) == std::string::npos);
-    require(error.details().retry_after >= 0);
+    require(error.details().retry_after.value_or(0) >= 0);
   }
 }
 

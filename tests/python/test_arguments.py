@@ -149,6 +149,16 @@ def test_clients(monkeypatch, tmp_path):
     client.close()
     with pytest.raises(InvalidArgument):
         orkestr.set_default_client("local")
+    monkeypatch.setenv("ORKESTR_BACKEND", "local")
+    try:
+        orkestr.set_default_client(OrkestrClient("key"))
+        assert orkestr.get_default_client().backend == "remote"
+    finally:
+        orkestr.set_default_client(None)
+    assert orkestr.get_default_client().backend == "local"
+    orkestr.set_default_client(None)
+    with pytest.raises(InvalidArgument, match="api_key"):
+        Sandbox.list(api_key=[])
 
 
 def test_names_that_are_not_utf8_go_there_and_back():

@@ -13,7 +13,7 @@ import orkestr
 from orkestr import _core, errors
 
 DETAILS = {
-    "status_code": 0, "detail": "", "request_id": "", "retry_after": 0.0, "signal": 0, "oom": False, "stdout_bytes":
+    "status_code": 0, "detail": "", "request_id": "", "retry_after": None, "signal": 0, "oom": False, "stdout_bytes":
     b"", "stderr_bytes": b"", "host": "", "port": 0, "rule": "", "stage": "", "console_tail": "",
 }  # fmt: skip
 

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <future>
+#include <limits>
 #include <random>
 
 #include "core/choose_backend.hpp"
@@ -142,7 +144,7 @@ struct FullHost final : IdleBackend {
   int full = 0;
   std::atomic<int> attempts{0};
   ErrorCode code = ErrorCode::fleet_full_retry;
-  double retry_after = 0.01;
+  std::optional<double> retry_after = 0.01;
   CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override { return answer(done); }
   CancelFunction resume(std::string, Completion<OpenedSandbox> done) override { return answer(done); }
   Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& build,
@@ -187,6 +189,25 @@ TEST_CASE("create is tried again when the host is full, within the limits, and f
     CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
     CHECK(host->attempts == 3);
   }
+  SUBCASE("never with max_retries=0") {
+    options.max_retries = 0;
+    CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+    CHECK(host->attempts == 1);
+  }
+  SUBCASE("at once where it asks for no pause") {
+    host->retry_after = 0;
+    options.retry_max = 0s;
+    CHECK(create_on(host, options).ok());
+    CHECK(host->attempts == 4);
+  }
+  SUBCASE("with pauses of the backend's own where it does not say, and in all not longer than retry_max") {
+    host->retry_after.reset();
+    options.retry_max = 1s;  // 0.25 + 0.5, and 1 would be too much
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+    CHECK(host->attempts == 3);
+    CHECK(std::chrono::steady_clock::now() - start >= 750ms);
+  }
   SUBCASE("not beyond retry_max") {
     options.retry_max = 0s;
     CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
@@ -196,6 +217,23 @@ TEST_CASE("create is tried again when the host is full, within the limits, and f
     host->code = ErrorCode::vm_failed;
     CHECK(create_on(host, options).error().code() == ErrorCode::vm_failed);
     CHECK(host->attempts == 1);
+  }
+}
+
+TEST_CASE("the pause before the next attempt: what is asked for, else doubling between the backend's bounds") {
+  const Backend::Pauses remote{2s, 30s};
+  const std::vector<std::chrono::seconds> own = {2s, 4s, 8s, 16s, 30s, 30s};
+  for (int tries = 0; tries < static_cast<int>(own.size()); ++tries) {
+    CHECK(core::pause_before_retry(std::nullopt, tries, remote) == own[static_cast<std::size_t>(tries)]);
+    CHECK(core::pause_before_retry(7.5, tries, remote) == 7500ms);
+    CHECK(core::pause_before_retry(45, tries, remote) == 45s);
+    CHECK(core::pause_before_retry(0, tries, remote) == 0s);
+    CHECK(core::pause_before_retry(-1, tries, remote) == 0s);
+  }
+  CHECK(core::pause_before_retry(std::nullopt, 0, {}) == 250ms);
+  CHECK(core::pause_before_retry(std::nullopt, 100, {}) == 8s);
+  for (const double never : {1e300, std::numeric_limits<double>::infinity(), std::nan("")}) {
+    CHECK(core::pause_before_retry(never, 0, remote) > 24h);
   }
 }
 

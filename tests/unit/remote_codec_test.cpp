@@ -245,11 +245,34 @@ TEST_CASE("errors: detail, retry_after, signal, and bodies that are something el
   CHECK(refused(409, R"({"detail":{"code":"volume_in_use","message":"m"}})").code() == ErrorCode::volume_in_use);
   CHECK(refused(503, R"({"code":"fleet_full_retry","retry_after":7.5})").details().retry_after == 7.5);
   CHECK(refused(503, R"({"code":"fleet_full_retry","retry_after":7.5})", 3).details().retry_after == 3);
-  CHECK(refused(503, R"({"retry_after":"soon"})").details().retry_after == 0);
+  CHECK_FALSE(refused(503, R"({"retry_after":"soon"})").details().retry_after);
+  CHECK(refused(503, R"({"code":"fleet_full_retry","retry_after":0})").details().retry_after == 0);
+  CHECK(refused(503, R"({"code":"fleet_full_retry","retry_after":-1e300})").details().retry_after == 0);
+  const auto far = refused(503, R"({"code":"fleet_full_retry","retry_after":1e300})").details().retry_after;
+  CHECK((far > 3600 && far < 1e9));
+  CHECK(refused(429, "{}", 1e300).details().retry_after == far);
   const Error killed = refused(422, R"({"code":"exec_killed","signal":9,"oom":true,"stdout":"o","stderr":"e"})");
   CHECK(killed.details().signal == 9);
   CHECK(killed.details().oom);
   CHECK(killed.details().stdout_data == "o");
+  // Whatever goes with the code is read where the code stands.
+  const ErrorDetails inner =
+      refused(422, R"({"signal":1,"host":"outer","detail":{"code":"exec_killed","signal":9,"oom":true,"stdout":"o",
+                       "stderr":"e","host":"h","port":443,"rule":"r","retry_after":2.5,"message":"m"}})")
+          .details();
+  CHECK(inner.signal == 9);
+  CHECK(inner.oom);
+  CHECK(inner.stdout_data == "o");
+  CHECK(inner.stderr_data == "e");
+  CHECK(inner.host == "h");
+  CHECK(inner.port == 443);
+  CHECK(inner.rule == "r");
+  CHECK(inner.retry_after == 2.5);
+  CHECK(inner.detail == "m");
+  const Error outer = refused(422, R"({"code":"exec_killed","signal":9,"detail":{"message":"m"}})");
+  CHECK(outer.code() == ErrorCode::exec_killed);
+  CHECK(outer.details().signal == 9);
+  CHECK(outer.details().detail == "m");
   for (const char* body :
        {"", "<html>", "[]", "7", R"({"detail":7,"code":[],"signal":"x"})", "{\"detail\":\"\\u0000\\n\"}", "{"}) {
     const Error error = refused(500, body);

@@ -1,12 +1,16 @@
 // The remote backend against a service that does what no service should.
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <thread>
 
+#include "base/unique_fd.hpp"
 #include "remote_support.hpp"
+#include "support/world.hpp"
 
 namespace orkestr::testing {
 
@@ -32,6 +36,28 @@ const std::string kEvents =
     "data: {\"kind\":\"exec_started\",\"pid\":17}\n\ndata: "
     "{\"kind\":\"exec_chunk\",\"stream\":\"stdout\",\"data\":\"b3V0\"}\n\n"
     "data: {\"kind\":\"exec_exited\",\"code\":0,\"duration_ms\":18}\n\n";
+
+// A port whose queue of connections is full, so that another one is neither taken nor refused.
+struct FullListener {
+  int port = 0;
+  std::vector<base::UniqueFd> held;
+  FullListener() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    held.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(held[0].get(), any, size) == 0);
+    REQUIRE(::listen(held[0].get(), 0) == 0);
+    REQUIRE(::getsockname(held[0].get(), any, &size) == 0);
+    port = ntohs(address.sin_port);
+    for (int i = 0; i < 4; ++i) {
+      held.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      ::connect(held.back().get(), any, size);
+    }
+  }
+};
 
 struct Outcome {
   std::string output;
@@ -157,7 +183,13 @@ TEST_CASE("nothing, and a byte now and then: one error within the timeout") {
   Error error = error_of(sandbox.set_timeout(seconds(60)));
   CHECK(error.code() == ErrorCode::connection);
   CHECK_MESSAGE(error.message().find("did not answer") != std::string::npos, error.message());
-  CHECK(Clock::now() - start < seconds(4));
+  CHECK(Clock::now() - start < milliseconds(1700));
+  start = Clock::now();
+  error = error_of(Sandbox::limits(client));
+  CHECK(error.code() == ErrorCode::connection);
+  CHECK_MESSAGE(error.message().find("did not answer within 1 s") != std::string::npos, error.message());
+  CHECK(Clock::now() - start < milliseconds(1700));
+  CHECK(count(service, "GET", "/limits") == 1);
   service.clear();
   Fault slow = answering(http(200, R"({"expires_at":"2026-01-01T00:00:00Z"})"), -1);
   slow.byte_pause_ms = 100;
@@ -165,7 +197,26 @@ TEST_CASE("nothing, and a byte now and then: one error within the timeout") {
   start = Clock::now();
   error = error_of(sandbox.set_timeout(seconds(60)));
   CHECK(error.code() == ErrorCode::connection);
-  CHECK(Clock::now() - start < seconds(6));
+  CHECK(Clock::now() - start < milliseconds(1700));
+}
+
+TEST_CASE("nobody takes the connection: one attempt, within the timeout, with what to check") {
+  const FullListener listener;
+  ClientOptions options;
+  options.base_url = "http://127.0.0.1:" + std::to_string(listener.port);
+  options.api_key = "test-key";
+  options.timeout = seconds(1);
+  const Client client = Client::open(options).value();
+  CreateOptions create;
+  create.template_name = "python-3.12";
+  for (const bool reading : {true, false}) {
+    const auto start = Clock::now();
+    const Error error = reading ? error_of(Sandbox::limits(client)) : error_of(Sandbox::create(create, client));
+    CHECK(Clock::now() - start < milliseconds(1700));  // another attempt would take another second
+    CHECK(error.code() == ErrorCode::connection);
+    CHECK_MESSAGE(error.message().find("Check base_url") != std::string::npos, error.message());
+    CHECK_MESSAGE(error.message().find("all the same") == std::string::npos, error.message());
+  }
 }
 
 TEST_CASE("a command may take its time: the answer is waited for as long as its timeout, and more") {
@@ -217,6 +268,33 @@ TEST_CASE("retries: reads after a lost connection, a create never, a full fleet 
   CHECK(count(service, "POST", "/v1/sandboxes") == 1);
 
   service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry","retry_after":1e300})")));
+  CHECK(error_of(Sandbox::create(options, client)).code() == ErrorCode::fleet_full_retry);
+  CHECK(count(service, "POST", "/v1/sandboxes") == 1);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry"})", "Retry-After: 0.25\r\n")));
+  CreateOptions once = options;
+  once.max_retries = 0;
+  CHECK(error_of(Sandbox::create(once, client)).details().retry_after == 0.25);
+  CHECK(count(service, "POST", "/v1/sandboxes") == 1);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry"})", "Retry-After: 0\r\n"), 2));
+  service.inject(answering(http(200, sandbox_json()), 1));
+  const auto at_once = Clock::now();
+  CHECK(Sandbox::resume(kSandboxId, {}, client).ok());
+  CHECK(Clock::now() - at_once < milliseconds(1500));
+  CHECK(count(service, "POST", "/resume") == 3);
+
+  service.clear();
+  service.inject(answering(http(503, R"({"code":"fleet_full_retry"})"), 1));
+  service.inject(answering(http(200, sandbox_json()), 1));
+  const auto untold = Clock::now();
+  CHECK(Sandbox::resume(kSandboxId, {}, client).ok());
+  CHECK(Clock::now() - untold > milliseconds(1900));
+
+  service.clear();
   service.inject(answering(http(503, R"({"code":"fleet_full_retry"})", "Retry-After: 30\r\n")));
   auto waiting = Sandbox::create_async(options, client);
   CHECK_FALSE(waiting.wait(milliseconds(300)));
@@ -244,6 +322,20 @@ TEST_CASE("a kept connection that turns out to be closed: a read is repeated, wh
     service.inject(lost);
     CHECK(error_of(sandbox.pause()).code() == ErrorCode::connection);
     CHECK(count(service, "POST", "/pause") == 1);
+    // What was removed cannot be removed again: the second answer would be that there is no such file.
+    CHECK(Sandbox::limits(client).ok());
+    service.clear();
+    service.inject(lost);
+    const Error error = error_of(sandbox.files().remove("/workspace/x"));
+    CHECK(error.code() == ErrorCode::connection);
+    CHECK_MESSAGE(error.message().find("not tried again") != std::string::npos, error.message());
+    CHECK(count(service, "DELETE", "/files") == 1);
+    // The end of a sandbox is the same end.
+    CHECK(Sandbox::limits(client).ok());
+    service.clear();
+    service.inject(lost);
+    service.inject(answering(http(204, ""), 1));
+    CHECK(sandbox.terminate().ok());
   }
   // One that the service closed while it was idle costs nothing.
   service.clear();
@@ -272,6 +364,47 @@ TEST_CASE("connections are used again, also after a while; the key goes in its h
   CHECK(error.code() == ErrorCode::unauthorized);
   CHECK(error.message().find("sk-very-secret") == std::string::npos);
   CHECK(error.details().detail.find("sk-very-secret") == std::string::npos);
+}
+
+TEST_CASE("a service that repeats the key in all it says, and a proxy's password, are not repeated by us") {
+  const std::string key = "sk-very-secret";
+  TestService service;
+  const Client client = client_of(service, seconds(30), key);
+  const auto clean = [&](const Error& error) {
+    const ErrorDetails& details = error.details();
+    for (const std::string& text : {error.message(), details.detail, details.request_id, details.host, details.rule,
+                                    details.stage, details.console_tail}) {
+      CHECK_MESSAGE(text.find(key) == std::string::npos, text);
+    }
+  };
+  std::string refusal = R"({"code":"KEY","detail":"KEY","message":"KEY","host":"KEY","rule":"KEY","signal":"KEY"})";
+  for (auto at = refusal.find("KEY"); at != std::string::npos; at = refusal.find("KEY")) refusal.replace(at, 3, key);
+  const std::string headers = "x-request-id: " + key + "\r\nRetry-After: " + key + "\r\nX-Other: " + key + "\r\n";
+  for (const std::string& bytes :
+       {http(400, refusal, headers), http(400, R"({"detail":)" + refusal + "}", headers),
+        http(200, R"({"plan":7,"detail":")" + key + R"("})", headers), http(200, key, headers),
+        "HTTP/1.1 200 OK\r\n" + headers + "Content-Length: 500\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\n" + headers + "Content-Length: 500000000\r\n\r\n{}", key + "\r\n\r\n"}) {
+    service.clear();
+    service.inject(answering(bytes));
+    clean(error_of(Sandbox::limits(client)));
+  }
+  const ScopedVariable proxy("http_proxy", "http://user:" + key + "@proxy.invalid:999999999");
+  const ScopedVariable no_exception("no_proxy", ""), nor_this("NO_PROXY", "");
+  const Error error = error_of(Sandbox::limits(client_of(service)));
+  CHECK_MESSAGE(error.message().find("Unsupported proxy") != std::string::npos, error.message());
+  clean(error);
+}
+
+TEST_CASE("a long output before the timeout of a command: still its timeout") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  const std::string output(20'000'000, 'x');
+  service.inject(answering(http(408, R"({"code":"exec_timeout","detail":"d","stdout":")" + output + R"("})"), 1));
+  const Error error = error_of(sandbox.exec("yes"));
+  CHECK_MESSAGE(error.code() == ErrorCode::exec_timeout, error.message());
+  CHECK(error.details().stdout_data.size() > (1U << 20U));
 }
 
 TEST_CASE("cancelling closes the request") {
@@ -342,6 +475,23 @@ TEST_CASE("TLS: a private authority, and one that is not known") {
     const Error error = error_of(Sandbox::limits(client_of(service)));
     CHECK(error.code() == ErrorCode::connection);
     CHECK_MESSAGE(error.message().find("certificate") != std::string::npos, error.message());
+    // Nothing was sent, so nothing can have been done.
+    CreateOptions create;
+    create.template_name = "python-3.12";
+    const Error untrusted = error_of(Sandbox::create(create, client_of(service)));
+    CHECK_MESSAGE(untrusted.message().find("all the same") == std::string::npos, untrusted.message());
+    TestService plain;
+    ClientOptions mistaken;
+    mistaken.api_key = "test-key";
+    mistaken.base_url = "https://127.0.0.1:" + std::to_string(plain.port());
+    const Error no_tls = error_of(Sandbox::create(create, Client::open(mistaken).value()));
+    CHECK(no_tls.code() == ErrorCode::connection);
+    CHECK_MESSAGE(no_tls.message().find("all the same") == std::string::npos, no_tls.message());
+    const ScopedVariable proxy("https_proxy", plain.base_url());  // it refuses CONNECT
+    const ScopedVariable no_exception("no_proxy", ""), nor_this("NO_PROXY", "");
+    const Error refused = error_of(Sandbox::create(create, client_of(service)));
+    CHECK(refused.code() == ErrorCode::connection);
+    CHECK_MESSAGE(refused.message().find("all the same") == std::string::npos, refused.message());
   }
   ::setenv("SSL_CERT_FILE", service.ca_file().c_str(), 1);
   const Client client = client_of(service);
@@ -350,7 +500,7 @@ TEST_CASE("TLS: a private authority, and one that is not known") {
     const auto limits = Sandbox::limits(client);
     CHECK_MESSAGE(limits.ok(), (limits.ok() ? "" : limits.error().message()));
   }
-  CHECK(service.connections() == 2);  // the one that was refused, and not tried again, and one that was kept
+  CHECK(service.connections() == 3);  // two that were refused, and not tried again, and one that was kept
 }
 
 TEST_CASE("unreachable: refused at once, with what to check") {

@@ -53,7 +53,7 @@ const hide = (object, name, value) =>
 class Retryable extends OrkestrError {
   constructor(message, about = {}) {
     super(message, about);
-    this.retryAfter = about.retryAfter || null;
+    this.retryAfter = about.retryAfter ?? null;
   }
 }
 

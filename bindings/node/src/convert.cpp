@@ -112,7 +112,7 @@ Napi::Value to_js(Napi::Env env, const Error& error) {
   out.Set("statusCode", Napi::Number::New(env, from.status_code));
   out.Set("detail", to_text_or_null(env, from.detail));
   out.Set("requestId", to_text_or_null(env, from.request_id));
-  out.Set("retryAfter", Napi::Number::New(env, from.retry_after));
+  out.Set("retryAfter", to_number(env, from.retry_after));
   out.Set("signal", Napi::Number::New(env, from.signal));
   out.Set("oom", Napi::Boolean::New(env, from.oom));
   out.Set("stdoutBytes", to_bytes(env, std::string_view(from.stdout_data)));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from types import TracebackType
 
 from . import _arguments as check
@@ -78,11 +80,18 @@ def get_default_client() -> OrkestrClient:
     return OrkestrClient._wrap(_core.get_default_client())
 
 
-def set_default_client(client: OrkestrClient) -> None:
-    """Makes ``client`` the one that calls use which are given none."""
-    if not isinstance(client, OrkestrClient):
-        raise check.wrong_type("client", client, "an OrkestrClient")
-    _core.set_default_client(client._native)
+def set_default_client(client: OrkestrClient | None) -> None:
+    """Makes ``client`` the one that calls use which are given none; None: the next such call makes one."""
+    if client is not None and not isinstance(client, OrkestrClient):
+        raise check.wrong_type("client", client, "an OrkestrClient or None")
+    _core.set_default_client(None if client is None else client._native)
+
+
+# A client has a thread and connections: calls with the same key share one, in a forked child one of its own. Those that
+# are not kept any more go when no sandbox uses them.
+@functools.lru_cache(maxsize=16)
+def _shared(_process: int, _environment: tuple[str | None, ...], api_key: str) -> _core.Client:
+    return OrkestrClient(api_key)._native
 
 
 def choose(client: OrkestrClient | None, api_key: str | None) -> _core.Client | None:
@@ -92,5 +101,7 @@ def choose(client: OrkestrClient | None, api_key: str | None) -> _core.Client | 
             raise check.wrong_type("client", client, "an OrkestrClient or None")
         return client._native
     if api_key is not None:
-        return OrkestrClient(api_key)._native
+        check.text("api_key", api_key)
+        environment = tuple(os.environ.get(name) for name in ("ORKESTR_BASE_URL", "ORKESTR_API_KEY"))
+        return _shared(os.getpid(), environment, api_key)
     return None

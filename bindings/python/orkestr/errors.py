@@ -317,7 +317,7 @@ def from_native(code: str, message: str, details: Mapping[str, Any]) -> OrkestrE
         "request_id": details["request_id"] or None,
     }
     if issubclass(cls, _Retryable):
-        about["retry_after"] = details["retry_after"] or None
+        about["retry_after"] = details["retry_after"]
     if issubclass(cls, _OutputSoFar):
         about.update(stdout=details["stdout_bytes"], stderr=details["stderr_bytes"])
     if issubclass(cls, ExecKilled):

@@ -100,7 +100,7 @@ void bind_sandbox(py::module_& module) {
         });
       });
   module.def("get_default_client", [] { return take(without_gil([] { return get_default_client(); })); });
-  module.def("set_default_client", [](const Client& client) { set_default_client(client); });
+  module.def("set_default_client", [](std::optional<Client> client) { set_default_client(std::move(client)); });
 
   py::class_<Sandbox>(module, "Sandbox", py::release_gil_before_calling_cpp_dtor())
       .def_static("create", create, py::arg("arguments"), py::arg("on_progress"), py::arg("client"))
