@@ -10,6 +10,7 @@
 #include "remote/base64.hpp"
 #include "remote/decode.hpp"
 #include "remote/errors.hpp"
+#include "remote/settings.hpp"
 
 namespace orkestr::remote {
 namespace {
@@ -298,7 +299,8 @@ Result<std::vector<BatchWriteResult>> decode_batch(const JsonValue& json, const 
       const std::string code = error.text("code");
       const std::string detail = error.text("detail", error.text("message", code));
       item.adopt(error);
-      result.error = Error(code_named(code).value_or(ErrorCode::api), fmt::format("write {}: {}", result.path, detail));
+      result.error = Error(code_named(code).value_or(ErrorCode::api),
+                           without_key(fmt::format("write {}: {}", result.path, detail), context.key));
     }
     return result;
   });
