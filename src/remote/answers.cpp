@@ -88,9 +88,9 @@ CommandInfo command_of(Fields& fields) {
   info.command = fields.text("command");
   if (fields.has("pid")) info.pid = fields.integer("pid", 0, std::numeric_limits<std::int64_t>::max());
   if (fields.has("exit_code")) info.exit_code = exit_code_of(fields, "exit_code");
-  const std::string status = fields.text("status", "running");
-  const auto known = parse_command_status(status);
-  // One that we do not know is over where there is an exit code.
+  const auto known = parse_command_status(fields.text("status"));
+  // Without one, or with one that we do not know, it is over where there is an exit code. Else it counts as running:
+  // who waits asks again, while a command that is taken for over is lost sight of.
   info.status = known ? *known : info.exit_code ? CommandStatus::exited : CommandStatus::running;
   info.started_at = fields.maybe_time("started_at");
   return info;

@@ -106,7 +106,8 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 
   // False at the end.
   bool take(std::string_view line) {
-    auto event = decode_event(line, {request_.what, request_id(), api_->settings().api_key});
+    if (!context_) context_ = AnswerContext{request_.what, request_id(), api_->settings().api_key};
+    auto event = decode_event(line, *context_);
     if (!event) {
       over_ = true;
       pipe_->fail(event.error());
@@ -303,6 +304,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   const ApiRequest request_;
   const std::shared_ptr<Pipe> pipe_;
   std::shared_ptr<Exchange> exchange_;
+  std::optional<AnswerContext> context_;
   LineCutter lines_;
   bool started_ = false;
   bool over_ = false;   // the reader has its end

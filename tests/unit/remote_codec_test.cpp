@@ -156,6 +156,8 @@ TEST_CASE("commands, logs, exec, files, metrics: values and refusals") {
   REQUIRE(command.ok());
   CHECK(command->status == CommandStatus::killed);
   CHECK_FALSE(command->pid.has_value());
+  CHECK(decode_command(json(R"({"id":"c","exit_code":0})"), kContext)->status == CommandStatus::exited);
+  CHECK(decode_command(json(R"({"id":"c"})"), kContext)->status == CommandStatus::running);
   auto logs = decode_logs(json(R"({"content":"äb","size":9,"truncated":true})"), kContext, 4);
   REQUIRE(logs.ok());
   CHECK(logs->next_offset() == 7);

@@ -46,7 +46,8 @@ TEST_CASE("a stream that ends early: what is known of its end, whose stream it w
   const Sandbox sandbox = sandbox_of(service, client);
   const std::string events = kEvents.substr(0, kEvents.find("data: {\"kind\":\"exec_exited"));
   const std::string output = events.substr(events.find("data: {\"kind\":\"exec_chunk"));
-  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: req_9\r\n";
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\nx-request-id: req_9\r\n";
   const auto chunked = [&](const std::string& body, const std::string& end) {
     std::ostringstream text;
     text << head << "Transfer-Encoding: chunked\r\n\r\n";
@@ -96,7 +97,8 @@ TEST_CASE("an event that cannot be read, a line without end, an error: each has 
   TestService service;
   const Client client = client_of(service, seconds(30), "test-key");
   const Sandbox sandbox = sandbox_of(service, client);
-  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: req_9\r\n\r\n";
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\nx-request-id: req_9\r\n\r\n";
   for (const auto& [event, code] :
        {std::pair(std::string("data: {\n\n"), ErrorCode::api), std::pair(std::string(9U << 20U, 'x'), ErrorCode::api),
         std::pair(std::string(R"(data: {"kind":"error","code":"c test-key","message":"m test-key"})"), ErrorCode::api),

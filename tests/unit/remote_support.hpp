@@ -66,15 +66,17 @@ inline std::size_t count(const TestService& service, const std::string& method, 
 
 inline constexpr const char* kExecBody = R"({"stdout":"out","stderr":"","exit_code":0,"duration_ms":3})";
 inline std::string sse(const std::string& body) {
-  return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n\r\n" + body;
+  return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 inline const std::string kEvents =
     "data: {\"kind\":\"exec_started\",\"pid\":17}\n\ndata: "
     "{\"kind\":\"exec_chunk\",\"stream\":\"stdout\",\"data\":\"b3V0\"}\n\n"
     "data: {\"kind\":\"exec_exited\",\"code\":0,\"duration_ms\":18}\n\n";
 
-inline std::string sse_head() { return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"; }
+inline std::string sse_head() {
+  return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n";
+}
 inline constexpr const char* kCommand = R"({"id":"cmd_1","command":"x","status":"running"})";
 
 struct Outcome {

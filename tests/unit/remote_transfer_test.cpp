@@ -41,7 +41,8 @@ TEST_CASE("a download: 413 leads to a presigned address; cut at every byte it is
   const Sandbox sandbox = sandbox_of(service, client);
   const std::string url = service.base_url() + "/presigned/x";
   const std::string chunks =
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n "
+      "world\r\n0\r\n\r\n";
   for (const std::string& whole : {http(200, "hello world"), chunks}) {
     for (std::size_t cut = 0; cut <= whole.size(); ++cut) {
       offer(service, url);
