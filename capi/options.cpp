@@ -170,7 +170,8 @@ Result<CreateOptions> create_options(const orkestr_create_options* given) {
   ORKESTR_TRY(options.env, pairs("options.env", from.env, from.env_count));
   ORKESTR_TRY(options.metadata, pairs("options.metadata", from.metadata, from.metadata_count));
   options.region = text_or_empty(from.region);
-  ORKESTR_TRY(options.allow_domains, texts("options.allow_domains", from.allow_domains, from.allow_domains_count));
+  ORKESTR_TRY(auto domains, texts("options.allow_domains", from.allow_domains, from.allow_domains_count));
+  if (from.allow_domains != nullptr) options.allow_domains = std::move(domains);
   options.volume = text_or_empty(from.volume);
   if (from.max_retries != 0) options.max_retries = from.max_retries == -1 ? 0 : from.max_retries;
   options.retry_max = seconds(from.retry_max_ms, options.retry_max);

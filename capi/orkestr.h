@@ -258,7 +258,7 @@ typedef struct orkestr_create_options {
   const orkestr_pair* metadata; /* yours, for orkestr_sandbox_list() */
   size_t metadata_count;
   const char* region;
-  const char* const* allow_domains; /* replaces the list of "restricted" */
+  const char* const* allow_domains; /* replaces the list of "restricted": 0 of them allow nothing; NULL: its own */
   size_t allow_domains_count;
   const char* volume;
   int max_retries;      /* when the host or fleet is full; default 5; -1: none */

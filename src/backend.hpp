@@ -83,6 +83,7 @@ struct CommandEnd {
   std::uint64_t stdout_bytes = 0;  // true totals
   std::uint64_t stderr_bytes = 0;
   std::vector<std::string> network_denied;
+  std::optional<ErrorDetails> details;  // of a service that told of this end by an error
 };
 
 struct StreamItem {

@@ -78,6 +78,7 @@ export interface CreateOptions extends ClientChoice {
   /** Yours, for `list`; at most 64 entries, 16 KiB in all. */
   metadata?: TextMap | null;
   region?: string | null;
+  /** Replaces the list of `restricted`; an empty one allows nothing. */
   allowDomains?: readonly string[] | null;
   volume?: string | null;
   snapshot?: string | null;

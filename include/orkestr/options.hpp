@@ -67,7 +67,8 @@ struct CreateOptions {
   std::map<std::string, std::string> env{};  // for every command; names [A-Za-z_][A-Za-z0-9_]*, no NUL, 64 KiB in all
   std::map<std::string, std::string> metadata{};  // yours, for list(); UTF-8, at most 64 entries, 16 KiB in all
   std::string region{};                           // a service's; empty: its default
-  std::vector<std::string> allow_domains{};       // replaces the list of Network::restricted
+  // Replaces the list of Network::restricted: an empty one allows nothing; without one the service's own counts.
+  std::optional<std::vector<std::string>> allow_domains{};
   std::string volume{};
   std::string snapshot{};
   int max_retries = 5;                 // when the host or fleet is full

@@ -76,8 +76,11 @@ Result<void> check_metadata(const std::map<std::string, std::string>& metadata) 
   return {};
 }
 
-bool is_template_name(std::string_view name) {
-  auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+// Capitals are in the ids that a service gives its templates ('tmpl_' and 26 letters and digits).
+bool is_template_name(std::string_view name, bool capitals) {
+  auto alnum = [capitals](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (capitals && c >= 'A' && c <= 'Z');
+  };
   if (name.empty() || name.size() > 64 || !alnum(name[0])) return false;
   for (const char c : name) {
     if (!alnum(c) && c != '.' && c != '-' && c != '_') return false;
@@ -123,7 +126,7 @@ Result<void> check_supported(const CreateOptions& options, std::string_view back
   if (options.network != Network::off) {
     return not_there_yet(fmt::format("network '{}'", to_string(options.network)), backend);
   }
-  if (!options.allow_domains.empty()) return not_there_yet("allow_domains", backend);
+  if (options.allow_domains) return not_there_yet("allow_domains", backend);
   if (!options.volume.empty()) return not_there_yet("volume", backend);
   if (options.preview_auth) return not_there_yet("preview_auth", backend);
   if (!options.region.empty()) {
@@ -216,10 +219,11 @@ Result<void> check_create(const CreateOptions& options, std::string_view backend
     return invalid("template is {} and snapshot is {}; give exactly one of them", shown(options.template_name),
                    shown(options.snapshot));
   }
-  if (options.snapshot.empty() && !is_template_name(options.template_name)) {
+  const bool local = backend == "local";
+  if (options.snapshot.empty() && !is_template_name(options.template_name, !local)) {
     return invalid(
-        "template is {}; allowed are 1 to 64 of a-z, 0-9, '.', '-' and '_', beginning with a letter or digit",
-        shown(options.template_name));
+        "template is {}; allowed are 1 to 64 of a-z, {}0-9, '.', '-' and '_', beginning with a letter or digit",
+        shown(options.template_name), local ? "" : "A-Z, ");
   }
   ORKESTR_CHECK(check_machine(options));
   ORKESTR_CHECK(check_create_times(options));

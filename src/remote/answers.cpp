@@ -10,6 +10,7 @@
 #include "remote/base64.hpp"
 #include "remote/decode.hpp"
 #include "remote/errors.hpp"
+#include "remote/settings.hpp"
 
 namespace orkestr::remote {
 namespace {
@@ -87,9 +88,9 @@ CommandInfo command_of(Fields& fields) {
   info.command = fields.text("command");
   if (fields.has("pid")) info.pid = fields.integer("pid", 0, std::numeric_limits<std::int64_t>::max());
   if (fields.has("exit_code")) info.exit_code = exit_code_of(fields, "exit_code");
-  const std::string status = fields.text("status", "running");
-  const auto known = parse_command_status(status);
-  // One that we do not know is over where there is an exit code.
+  const auto known = parse_command_status(fields.text("status"));
+  // Without one, or with one that we do not know, it is over where there is an exit code. Else it counts as running:
+  // who waits asks again, while a command that is taken for over is lost sight of.
   info.status = known ? *known : info.exit_code ? CommandStatus::exited : CommandStatus::running;
   info.started_at = fields.maybe_time("started_at");
   return info;
@@ -298,7 +299,8 @@ Result<std::vector<BatchWriteResult>> decode_batch(const JsonValue& json, const 
       const std::string code = error.text("code");
       const std::string detail = error.text("detail", error.text("message", code));
       item.adopt(error);
-      result.error = Error(code_named(code).value_or(ErrorCode::api), fmt::format("write {}: {}", result.path, detail));
+      result.error = Error(code_named(code).value_or(ErrorCode::api),
+                           without_key(fmt::format("write {}: {}", result.path, detail), context.key));
     }
     return result;
   });

@@ -69,7 +69,7 @@ class ApiCall : public std::enable_shared_from_this<ApiCall> {
   void answered(Result<HttpAnswer> answer) {
     if (!answer && may_repeat(answer.error())) return wait();
     if (!answer) return finish(api_->explain(answer.error(), request_), {request_.what, {}});
-    const AnswerContext context{request_.what, without_key(answer->request_id, api_->settings().api_key)};
+    const AnswerContext context{request_.what, answer->request_id, api_->settings().api_key};
     if (!is_success(answer->status)) return finish(api_->refused(*answer, request_), context);
     if (answer->body.empty()) return finish(base::JsonValue(), context);
     auto json = base::JsonValue::parse(answer->body, limits_.answer_bytes);

@@ -13,6 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using Clock = base::Deadline::Clock;
 
 // Two streams of what exec() keeps by default, and what JSON adds to them.
 constexpr std::size_t kMaxExecAnswer = 160U << 20U;
@@ -29,25 +30,34 @@ std::unique_ptr<Stream> failed(Error error) {
 }
 
 // A command's end that came as an error of the service.
-void end_with(Pipe& pipe, Error error) {
-  const ErrorDetails& details = error.details();
+void end_with(const Api& api, Pipe& pipe, Error error) {
+  ErrorDetails details = error.details();
   CommandEnd end;
   end.timed_out = error.code() == ErrorCode::exec_timeout;
-  end.cancelled = error.code() == ErrorCode::cancelled;
   end.signal = error.code() == ErrorCode::exec_killed ? details.signal : 0;
   end.oom = details.oom;
-  if (!end.timed_out && !end.cancelled && end.signal == 0) return pipe.fail(std::move(error));
+  if (!end.timed_out && end.signal == 0) return pipe.fail(std::move(error));
   pipe.deliver(OutputStream::standard_output, details.stdout_data);
   pipe.deliver(OutputStream::standard_error, details.stderr_data);
-  pipe.finish(end);
+  details.request_id = without_key(details.request_id, api.settings().api_key);
+  end.details = std::move(details);
+  pipe.finish(std::move(end));
+}
+
+Error and_so(const Error& error, std::string_view consequence) {
+  return Error(error.code(), fmt::format("{}; {}", error.message(), consequence), error.details());
 }
 
 // A stream of events that feeds a pipe. I/O thread, but for the hooks. Alive as long as its exchange, or the request
 // that kills its command.
 class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
-  EventStream(std::shared_ptr<Api> api, std::string sandbox_id, ApiRequest request, std::shared_ptr<Pipe> pipe)
-      : api_(std::move(api)),
+  // Of a command that is started by it, or the log of one that runs anyway.
+  enum class Kind { command, log };
+  EventStream(Kind kind, std::shared_ptr<Api> api, std::string sandbox_id, ApiRequest request,
+              std::shared_ptr<Pipe> pipe)
+      : kind_(kind),
+        api_(std::move(api)),
         sandbox_id_(std::move(sandbox_id)),
         request_(std::move(request)),
         pipe_(std::move(pipe)) {}
@@ -58,7 +68,8 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     argv_ = std::move(argv);
   }
 
-  void start(milliseconds command_time, bool kill_when_cancelled) {
+  void start(milliseconds command_time) {
+    allowed_ = command_time + 2 * api_->settings().timeout;
     HttpRequest http = api_->http_request(request_, command_time);
     http.streamed = true;
     http.patience.silence += command_time;
@@ -69,16 +80,22 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     Pipe::Hooks hooks;
     hooks.on_room = [exchange = exchange_] { exchange->resume(); };
     hooks.on_abandon = [exchange = exchange_] { exchange->cancel(); };
-    hooks.on_cancel = [self = shared_from_this(), kill_when_cancelled] {
-      self->api_->http().post([self, kill_when_cancelled] { self->cancelled(kill_when_cancelled); });
-    };
+    hooks.on_cancel = [self = shared_from_this()] { self->api_->http().post([self] { self->cancelled(); }); };
     pipe_->set_hooks(std::move(hooks));
     exchange_->begin();
+    api_->http().post([self = shared_from_this()] {
+      self->deadline_ = Clock::now() + self->allowed_;
+      self->watch(self->deadline_);
+    });
   }
 
  private:
   bool data(std::string_view bytes) {
-    if (!over_ && waiting_for_pid_ == 0 && !pipe_->has_room()) return false;
+    if (!over_ && waiting_for_pid_ == 0 && !pipe_->has_room()) {
+      if (!paused_since_) paused_since_ = Clock::now();
+      return false;
+    }
+    if (paused_since_) deadline_ += Clock::now() - *std::exchange(paused_since_, std::nullopt);
     lines_.feed(bytes, [this](std::string_view line) { return take(line); });
     if (lines_.too_long() && !over_) {
       fail(ErrorCode::api,
@@ -89,7 +106,8 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 
   // False at the end.
   bool take(std::string_view line) {
-    auto event = decode_event(line, request_.what);
+    if (!context_) context_ = AnswerContext{request_.what, request_id(), api_->settings().api_key};
+    auto event = decode_event(line, *context_);
     if (!event) {
       over_ = true;
       pipe_->fail(event.error());
@@ -123,6 +141,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
         refused(*event);
         break;
     }
+    if (over_) end_soon();
     return !over_;
   }
 
@@ -141,51 +160,105 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     ErrorDetails details;
     details.signal = event.signal;
     details.oom = event.oom;
+    details.request_id = request_id();
     details.detail = without_key(event.message, api_->settings().api_key);
     const std::string_view said =
         details.detail.empty() ? std::string_view("no message") : std::string_view(details.detail);
     std::string text = fmt::format("{}: {}", request_.what, said.substr(0, 500));
-    if (!event.wire_code.empty()) text += fmt::format(" (code {})", event.wire_code.substr(0, 64));
-    end_with(*pipe_, Error(event.code.value_or(ErrorCode::api), std::move(text), std::move(details)));
+    std::string facts;
+    const std::string code = without_key(event.wire_code, api_->settings().api_key).substr(0, 64);
+    if (!code.empty()) facts = "code " + code;
+    if (!details.request_id.empty()) facts += (facts.empty() ? "request " : ", request ") + details.request_id;
+    if (!facts.empty()) text += fmt::format(" ({})", facts);
+    end_with(*api_, *pipe_, Error(event.code.value_or(ErrorCode::api), std::move(text), std::move(details)));
   }
 
   void ended(Result<HttpAnswer> answer) {
     stop_waiting();
+    ended_ = true;
+    request_id_ = answer ? answer->request_id : answer.error().details().request_id;
+    if (timer_ != 0) api_->http().loop().reactor().cancel_timer(std::exchange(timer_, 0));
     if (over_) return;
-    if (!answer) {
-      over_ = true;
-      Error error = api_->explain(answer.error(), request_);
-      if (answer.error().code() == ErrorCode::connection && started_) {
-        error = Error(ErrorCode::connection,
-                      fmt::format("{}: the connection to the service broke while the command ran; it runs on until its "
-                                  "timeout ({})",
-                                  request_.what, without_key(answer.error().message(), api_->settings().api_key)),
-                      answer.error().details());
-      }
-      return end_with(*pipe_, std::move(error));
-    }
+    if (!answer) return broke(answer.error());
     if (answer->status < 200 || answer->status > 299) {
       over_ = true;
-      return end_with(*pipe_, api_->refused(*answer, request_));
+      return end_with(*api_, *pipe_, api_->refused(*answer, request_));
     }
     lines_.finish([this](std::string_view line) { return take(line); });
     if (over_) return;
     fail(ErrorCode::connection,
-         started_ ? "the service ended its stream without the end of the command: the sandbox's side went away"
-                  : "the service ended its stream before the command had started: the sandbox's side went away");
+         fmt::format("{}; {}",
+                     answer->has_length ? "the service ended its stream before the end of the command: the sandbox's "
+                                          "side went away"
+                                        : "the stream broke off before the end of the command: the connection or the "
+                                          "sandbox's side went away",
+                     kind_ == Kind::log ? kFollowOn : "whether the command still runs is not known"));
   }
 
-  void fail(ErrorCode code, std::string_view text) {
+  void broke(const Error& error) {
     over_ = true;
-    pipe_->fail(Error(code, fmt::format("{}: {}", request_.what, text)));
+    const Error told = api_->explain(error, request_);
+    const bool answering = error.details().status_code != 0;
+    if (kind_ == Kind::log) return pipe_->fail(answering ? and_so(told, kFollowOn) : told);
+    if (error.code() == ErrorCode::cancelled) return pipe_->fail(and_so(told, "the command runs on until its timeout"));
+    if (error.code() != ErrorCode::connection || !started_) return pipe_->fail(told);
+    fail(ErrorCode::connection,
+         fmt::format("the connection to the service broke while the command ran; it runs on until its timeout ({})",
+                     without_key(error.message(), api_->settings().api_key)),
+         error.details());
+  }
+
+  void fail(ErrorCode code, std::string_view text, ErrorDetails details = {}) {
+    over_ = true;
+    details.request_id = request_id();
+    std::string whole = fmt::format("{}: {}", request_.what, text);
+    if (!details.request_id.empty()) whole += fmt::format(" (request {})", details.request_id);
+    pipe_->fail(Error(code, std::move(whole), std::move(details)));
     exchange_->cancel();
   }
 
+  std::string request_id() const {
+    return without_key(ended_ ? request_id_ : exchange_->request_id(), api_->settings().api_key);
+  }
+
+  // Comments alone keep an exchange alive, so the whole has an end of its own: the command's time and some more. Time
+  // in which our own side did not take data does not count.
+  void watch(Clock::time_point until) {
+    if (ended_ || over_) return;
+    timer_ = api_->http().loop().reactor().add_timer(until, [self = shared_from_this()] {
+      self->timer_ = 0;
+      const auto now = Clock::now();
+      if (self->paused_since_) return self->watch(now + seconds(1));
+      if (now < self->deadline_) return self->watch(self->deadline_);
+      self->too_late();
+    });
+  }
+  void too_late() {
+    const auto text = [](milliseconds time) { return std::chrono::duration<double>(time).count(); };
+    const milliseconds more = 2 * api_->settings().timeout;
+    ErrorDetails details;
+    details.stage = kStageTime;
+    fail(ErrorCode::connection,
+         fmt::format("the service's stream goes on without the end of the command, {} s after its timeout of {} s",
+                     text(more), text(allowed_ - more)),
+         std::move(details));
+  }
+  // Behind the last event nothing counts; the end of the answer lets the connection be used again, so it is waited for
+  // a little.
+  void end_soon() {
+    if (ended_) return;
+    auto& reactor = api_->http().loop().reactor();
+    if (timer_ != 0) reactor.cancel_timer(std::exchange(timer_, 0));
+    timer_ = reactor.add_timer(seconds(1), [self = shared_from_this()] {
+      self->timer_ = 0;
+      self->exchange_->cancel();
+    });
+  }
+
   // Without its process id a command cannot be killed; it comes first, as a rule, so it is waited for a little.
-  void cancelled(bool kill) {
+  void cancelled() {
     if (over_ || waiting_for_pid_ != 0) return;
-    kill_ = kill;
-    if (!kill || pipe_->pid() > 0) return end_cancelled();
+    if (kind_ == Kind::log || pipe_->pid() > 0) return end_cancelled();
     waiting_for_pid_ =
         api_->http().loop().reactor().add_timer(seconds(1), [self = shared_from_this()] { self->end_cancelled(); });
     exchange_->resume();
@@ -201,10 +274,12 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     if (over_) return;
     over_ = true;
     exchange_->cancel();
-    CommandEnd end;
-    end.cancelled = true;
+    const auto end = [pipe = pipe_, what = request_.what](std::string_view text) {
+      pipe->fail(Error(ErrorCode::cancelled, fmt::format("{}: cancelled; {}", what, text)));
+    };
     const auto pid = pipe_->pid();
-    if (!kill_ || pid <= 1) return pipe_->finish(end);
+    if (kind_ == Kind::log) return end("the command runs on");
+    if (pid <= 1) return end("its process id was not known yet, so it may run on until its timeout");
     CommandRequest request;
     request.cwd = "/";
     request.timeout = seconds(10);
@@ -214,18 +289,31 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
         "15 16 17 18 19 20; do kill -0 -- -{0} 2>/dev/null || exit 0; sleep 0.1; done; kill -KILL -- -{0} 2>/dev/null",
         pid);
     api_->call(exec_request(sandbox_id_, line, request), {1U << 20U, request.timeout},
-               [pipe = pipe_, end](const Result<base::JsonValue>&, const AnswerContext&) { pipe->finish(end); });
+               [end](const Result<base::JsonValue>& json, const AnswerContext&) {
+                 end(json ? std::string("its process group was ended")
+                          : fmt::format("ending its process group failed, so it may run on until its timeout ({})",
+                                        json.error().message()));
+               });
   }
 
+  static constexpr const char* kFollowOn = "the command may still run: follow on from the offset reached";
+
+  const Kind kind_;
   const std::shared_ptr<Api> api_;
   const std::string sandbox_id_;
   const ApiRequest request_;
   const std::shared_ptr<Pipe> pipe_;
   std::shared_ptr<Exchange> exchange_;
+  std::optional<AnswerContext> context_;
   LineCutter lines_;
   bool started_ = false;
-  bool over_ = false;
-  bool kill_ = false;
+  bool over_ = false;   // the reader has its end
+  bool ended_ = false;  // so has the exchange
+  std::string request_id_;
+  milliseconds allowed_{0};
+  Clock::time_point deadline_;
+  std::optional<Clock::time_point> paused_since_;
+  base::Reactor::TimerId timer_ = 0;  // of watch() or end_soon()
   base::Reactor::TimerId waiting_for_pid_ = 0;
   std::string mark_;
   std::vector<std::string> argv_;
@@ -237,9 +325,15 @@ std::unique_ptr<Stream> wait_for(const std::shared_ptr<Api>& api, const std::str
                                  const CommandRequest& request) {
   auto pipe = std::make_shared<Pipe>();
   const auto cancel = api->call(exec_request(sandbox_id, line.line, request), {kMaxExecAnswer, request.timeout},
-                                [pipe, mark = line.not_found_mark, argv = request.argv](Result<base::JsonValue> json,
-                                                                                        const AnswerContext& context) {
-                                  if (!json) return end_with(*pipe, json.error());
+                                [api, pipe, mark = line.not_found_mark, argv = request.argv](
+                                    Result<base::JsonValue> json, const AnswerContext& context) {
+                                  if (!json && json.error().code() == ErrorCode::cancelled) {
+                                    return pipe->fail(and_so(json.error(),
+                                                             "its request was closed, which tells the "
+                                                             "service to end the command; whether it "
+                                                             "has is not known"));
+                                  }
+                                  if (!json) return end_with(*api, *pipe, json.error());
                                   auto answer = decode_exec(*json, context);
                                   if (!answer) return pipe->fail(answer.error());
                                   if (!mark.empty() && answer->end.exit_code == 127 && answer->stderr_data == mark) {
@@ -276,18 +370,19 @@ std::unique_ptr<Stream> exec_stream(std::shared_ptr<Api> api, const std::string&
   const ShellLine line = shell_line(request.argv);
   if (!request.streamed) return wait_for(api, sandbox_id, line, request);
   auto pipe = std::make_shared<Pipe>();
-  auto events = std::make_shared<EventStream>(api, sandbox_id, exec_request(sandbox_id, line.line, request), pipe);
+  auto events = std::make_shared<EventStream>(EventStream::Kind::command, api, sandbox_id,
+                                              exec_request(sandbox_id, line.line, request), pipe);
   events->look_for(line.not_found_mark, request.argv);
-  events->start(request.timeout, true);
+  events->start(request.timeout);
   return std::make_unique<PipeStream>(std::move(pipe));
 }
 
 std::unique_ptr<Stream> follow_stream(std::shared_ptr<Api> api, const std::string& sandbox_id,
                                       const std::string& command_id, std::uint64_t offset, milliseconds timeout) {
   auto pipe = std::make_shared<Pipe>();
-  auto events =
-      std::make_shared<EventStream>(api, sandbox_id, follow_request(sandbox_id, command_id, offset, timeout), pipe);
-  events->start(timeout, false);
+  auto events = std::make_shared<EventStream>(EventStream::Kind::log, api, sandbox_id,
+                                              follow_request(sandbox_id, command_id, offset, timeout), pipe);
+  events->start(timeout);
   return std::make_unique<PipeStream>(std::move(pipe));
 }
 

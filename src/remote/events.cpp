@@ -9,7 +9,6 @@
 #include "base/try.hpp"
 #include "remote/base64.hpp"
 #include "remote/errors.hpp"
-#include "remote/fields.hpp"
 
 namespace orkestr::remote {
 
@@ -54,13 +53,12 @@ bool LineCutter::finish(const std::function<bool(std::string_view)>& line) {
   return !over_;
 }
 
-Result<CommandEvent> decode_event(std::string_view line, const std::string& what) {
+Result<CommandEvent> decode_event(std::string_view line, const AnswerContext& context) {
   CommandEvent event;
   if (line.substr(0, 5) != "data:") return event;
   line.remove_prefix(5);
   if (!line.empty() && line[0] == ' ') line.remove_prefix(1);
   if (line.empty()) return event;
-  const AnswerContext context{what, {}};
   auto json = base::JsonValue::parse(line);
   if (!json) return bad_field(context, "data", fmt::format("is {}", json.error().message()));
   Fields fields(*json, context);
@@ -70,7 +68,8 @@ Result<CommandEvent> decode_event(std::string_view line, const std::string& what
     event.pid = fields.integer("pid", 0, std::numeric_limits<std::int32_t>::max());
   } else if (kind == "exec_chunk") {
     const std::string stream = fields.text("stream", "stdout");
-    event.kind = CommandEvent::Kind::output;
+    const bool known = stream == "stdout" || stream == "stderr";
+    event.kind = known ? CommandEvent::Kind::output : CommandEvent::Kind::none;
     event.stream = stream == "stderr" ? OutputStream::standard_error : OutputStream::standard_output;
     const auto& data = (*json)["data"];
     auto bytes = base64_decode(data.string().value_or(""));

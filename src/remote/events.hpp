@@ -1,5 +1,7 @@
 // Server-sent events as the service streams commands: bytes in, one event per `data:` line out. `event:`, `id:`,
-// comments and kinds we do not know are skipped.
+// comments, and kinds and streams we do not know are skipped. A `data:` line that is no JSON object, or has a wrong
+// type in a kind that we know, is an error, though the published client skips it: output may be missing there, and
+// nobody would notice.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +11,7 @@
 
 #include "backend.hpp"
 #include "orkestr/error.hpp"
+#include "remote/fields.hpp"
 
 namespace orkestr::remote {
 
@@ -44,6 +47,6 @@ struct CommandEvent {
 };
 
 // One line of the stream. Kind::none for what is to be skipped. Errors: api, for what is no JSON or has wrong types.
-Result<CommandEvent> decode_event(std::string_view line, const std::string& what);
+Result<CommandEvent> decode_event(std::string_view line, const AnswerContext& context);
 
 }  // namespace orkestr::remote

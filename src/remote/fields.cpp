@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "remote/settings.hpp"
 #include "remote/times.hpp"
 
 namespace orkestr::remote {
@@ -35,9 +36,9 @@ std::string_view kind_name(Kind kind) {
 
 Error bad_field(const AnswerContext& context, std::string_view field, std::string_view problem) {
   ErrorDetails details;
-  details.request_id = context.request_id;
+  details.request_id = without_key(context.request_id, context.key);
   std::string text = fmt::format("{}: in the service's answer, '{}' {}", context.what, field, problem);
-  if (!context.request_id.empty()) text += fmt::format(" (request {})", context.request_id);
+  if (!details.request_id.empty()) text += fmt::format(" (request {})", details.request_id);
   return Error(ErrorCode::api, std::move(text), std::move(details));
 }
 
@@ -75,17 +76,20 @@ std::string Fields::needed_text(std::string_view field) {
   return found;
 }
 
-std::int64_t Fields::integer(std::string_view field, std::int64_t low, std::int64_t high, std::int64_t fallback) {
+std::int64_t Fields::whole(std::string_view field, bool cut, std::int64_t low, std::int64_t high,
+                           std::int64_t fallback) {
   const auto& member = value_[field];
   if (member.is_null()) return fallback;
   auto found = member.integer();
-  // 1024.0 is an integer, and so is a size that came out of a division: its fraction is dropped.
   if (!found) {
     const auto number = member.number();
-    if (number && std::abs(*number) < 9e15) found = static_cast<std::int64_t>(*number);
+    const bool fits = number && std::abs(*number) < 9e15;
+    if (fits && (cut || std::trunc(*number) == *number)) found = static_cast<std::int64_t>(*number);
   }
   if (!found) {
-    fail(field, fmt::format("is {}, not an integer", kind_name(member.kind())));
+    const auto number = member.number();
+    fail(field, number ? fmt::format("is {}, not an integer", *number)
+                       : fmt::format("is {}, not an integer", kind_name(member.kind())));
     return fallback;
   }
   if (*found >= low && *found <= high) return *found;
@@ -93,13 +97,17 @@ std::int64_t Fields::integer(std::string_view field, std::int64_t low, std::int6
   return fallback;
 }
 
+std::int64_t Fields::integer(std::string_view field, std::int64_t low, std::int64_t high, std::int64_t fallback) {
+  return whole(field, false, low, high, fallback);
+}
+
 int Fields::small_integer(std::string_view field, int fallback) {
-  return static_cast<int>(integer(field, 0, std::numeric_limits<int>::max(), fallback));
+  return static_cast<int>(whole(field, true, 0, std::numeric_limits<int>::max(), fallback));
 }
 
 std::uint64_t Fields::count(std::string_view field, std::uint64_t fallback) {
   return static_cast<std::uint64_t>(
-      integer(field, 0, std::numeric_limits<std::int64_t>::max(), static_cast<std::int64_t>(fallback)));
+      whole(field, true, 0, std::numeric_limits<std::int64_t>::max(), static_cast<std::int64_t>(fallback)));
 }
 
 std::optional<double> Fields::maybe_number(std::string_view field) {

@@ -19,6 +19,7 @@ namespace orkestr::remote {
 struct AnswerContext {
   std::string what;        // "exec in sandbox sbx_…"
   std::string request_id;  // of the service; may be empty
+  std::string_view key{};  // must not appear in them, whatever the service sends
 };
 
 // "WHAT: the service's answer has no usable 'FIELD'…", an `api` error.
@@ -33,7 +34,8 @@ class Fields {
   std::string text(std::string_view field, std::string_view fallback = {});
   std::string needed_text(std::string_view field);
   std::int64_t integer(std::string_view field, std::int64_t low, std::int64_t high, std::int64_t fallback = 0);
-  int small_integer(std::string_view field, int fallback = 0);  // 0 and more
+  // Sizes, 0 and more: one that came out of a division loses its fraction.
+  int small_integer(std::string_view field, int fallback = 0);
   std::uint64_t count(std::string_view field, std::uint64_t fallback = 0);
   double number(std::string_view field, double fallback = 0);
   std::optional<double> maybe_number(std::string_view field);
@@ -54,6 +56,7 @@ class Fields {
 
  private:
   std::string path(std::string_view field) const;
+  std::int64_t whole(std::string_view field, bool cut, std::int64_t low, std::int64_t high, std::int64_t fallback);
   const base::JsonValue& value_;
   const AnswerContext& context_;
   const std::string name_;

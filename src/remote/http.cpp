@@ -144,6 +144,8 @@ struct Exchange::Impl {
 Exchange::Exchange(std::weak_ptr<Http> http) : http_(std::move(http)), impl_(std::make_unique<Impl>()) {}
 Exchange::~Exchange() = default;
 
+const std::string& Exchange::request_id() const { return impl_->answer.request_id; }
+
 std::size_t Exchange::Impl::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& impl = *static_cast<Impl*>(self);
   const std::string_view line(data, size * count);
@@ -170,6 +172,8 @@ std::size_t Exchange::Impl::on_header(char* data, std::size_t size, std::size_t 
     impl.answer.retry_after = parse_retry_after(header_value(line));
   } else if (same_name(line, "content-type")) {
     impl.answer.content_type = header_value(line).substr(0, 128);
+  } else if (same_name(line, "content-length") || same_name(line, "transfer-encoding")) {
+    impl.answer.has_length = true;
   }
   return line.size();
 }

@@ -70,6 +70,7 @@ struct HttpAnswer {
   std::string request_id;
   std::optional<double> retry_after;  // seconds
   std::string content_type;
+  bool has_length = false;  // Content-Length, or chunks: an answer that breaks off does not look like a whole one
 };
 
 class Http;
@@ -91,6 +92,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void cancel();
   // After on_data or read could not: goes on. Any thread.
   void resume();
+  // Of the answer, once its headers have come. I/O thread.
+  const std::string& request_id() const;
 
  private:
   friend class Http;

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <mutex>
+#include <set>
 
 #include "base/try.hpp"
 #include "remote/answers.hpp"
+#include "remote/cancellable.hpp"
 #include "remote/commands.hpp"
 #include "remote/session.hpp"
 
@@ -13,6 +14,7 @@ namespace orkestr::remote {
 namespace {
 
 constexpr std::size_t kMaxListed = 1'000'000;
+constexpr int kMaxEmptyPages = 100;
 
 // Page after page, until the last, or as many as are wanted, or cancelled.
 class Listing : public std::enable_shared_from_this<Listing> {
@@ -21,27 +23,14 @@ class Listing : public std::enable_shared_from_this<Listing> {
       : api_(std::move(api)), options_(std::move(options)), done_(std::move(done)) {}
 
   void next() {
-    const auto cancel = api_->ask<SandboxPage>(
-        list_request(options_, cursor_),
-        [self = shared_from_this()](Result<SandboxPage> page) { self->take(std::move(page)); }, decode_page);
-    bool now = false;
-    {
-      std::lock_guard lock(mutex_);
-      now = cancelled_;
-      cancel_ = cancel;
-    }
-    if (now) cancel();
+    steps_.step([&] {
+      return api_->ask<SandboxPage>(
+          list_request(options_, cursor_),
+          [self = shared_from_this()](Result<SandboxPage> page) { self->take(std::move(page)); }, decode_page);
+    });
   }
 
-  void cancel() {
-    CancelFunction hook;
-    {
-      std::lock_guard lock(mutex_);
-      cancelled_ = true;
-      hook = cancel_;
-    }
-    if (hook) hook();
-  }
+  void cancel() { steps_.cancel(); }
 
  private:
   void take(Result<SandboxPage> page) {
@@ -52,10 +41,13 @@ class Listing : public std::enable_shared_from_this<Listing> {
     }
     const bool more = !page->next_cursor.empty() && all_.size() < most;
     if (!more) return done_(std::move(all_));
-    if (page->next_cursor == cursor_ || page->sandboxes.empty()) {
+    // A page may be empty: a filter can leave nothing of it.
+    empty_pages_ = page->sandboxes.empty() ? empty_pages_ + 1 : 0;
+    if (empty_pages_ == kMaxEmptyPages || !seen_.insert(page->next_cursor).second) {
       return done_(Error(ErrorCode::api,
-                         "list sandboxes: the service's pages lead nowhere: a page is empty, or names "
-                         "itself as the next one"));
+                         fmt::format("list sandboxes: the service's pages lead nowhere: one names an earlier one as "
+                                     "the next, or {} in a row were empty",
+                                     kMaxEmptyPages)));
     }
     cursor_ = page->next_cursor;
     next();
@@ -65,10 +57,10 @@ class Listing : public std::enable_shared_from_this<Listing> {
   const ListOptions options_;
   const Completion<std::vector<SandboxInfo>> done_;
   std::string cursor_;
+  std::set<std::string> seen_;  // cursors
+  int empty_pages_ = 0;         // in a row
   std::vector<SandboxInfo> all_;
-  std::mutex mutex_;
-  bool cancelled_ = false;
-  CancelFunction cancel_;
+  Cancellable steps_;
 };
 
 }  // namespace

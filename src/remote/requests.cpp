@@ -97,9 +97,9 @@ ApiRequest create_request(const CreateOptions& options) {
     if (options.cpu) json.field("cpu", *options.cpu);
     if (options.memory_mb) json.field("memory_mb", *options.memory_mb);
     if (!options.region.empty()) json.field("region", options.region);
-    if (!options.allow_domains.empty()) {
+    if (options.allow_domains) {
       json.key("allow_domains").begin_array();
-      for (const std::string& domain : options.allow_domains) json.value(domain);
+      for (const std::string& domain : *options.allow_domains) json.value(domain);
       json.end_array();
     }
     if (!options.volume.empty()) json.field("volume", options.volume);

@@ -1,6 +1,7 @@
 #include "remote/session.hpp"
 
 #include "remote/answers.hpp"
+#include "remote/cancellable.hpp"
 #include "remote/commands.hpp"
 #include "remote/transfers.hpp"
 
@@ -98,14 +99,17 @@ CancelFunction RemoteSession::get_command(std::string command_id, Completion<Com
   return api_->ask<CommandInfo>(get_command_request(id_, command_id), std::move(done), decode_command);
 }
 CancelFunction RemoteSession::kill_command(std::string command_id, Completion<CommandInfo> done) {
-  auto killed = [self = shared_from_this(), command_id, done = std::move(done)](const Result<void>& result) {
+  auto steps = std::make_shared<Cancellable>();
+  auto killed = [self = shared_from_this(), steps, command_id, done = std::move(done)](const Result<void>& result) {
     if (!result) return done(result.error());
-    self->get_command(command_id, done);
+    steps->step([&] { return self->get_command(command_id, done); });
   };
-  auto request = kill_command_request(id_, command_id);
-  return api_->ask<void>(std::move(request), std::move(killed),
-                         [](const JsonValue&, const AnswerContext&) { return Result<void>(); },
-                         {1U << 20U, std::chrono::seconds(10)});  // SIGTERM, grace, SIGKILL
+  steps->step([&] {
+    return api_->ask<void>(kill_command_request(id_, command_id), std::move(killed),
+                           [](const JsonValue&, const AnswerContext&) { return Result<void>(); },
+                           {1U << 20U, std::chrono::seconds(10)});  // SIGTERM, grace, SIGKILL
+  });
+  return [steps] { steps->cancel(); };
 }
 CancelFunction RemoteSession::command_logs(std::string command_id, std::uint64_t offset, Completion<CommandLogs> done) {
   return api_->ask<CommandLogs>(

@@ -1,6 +1,5 @@
 #include "remote/times.hpp"
 
-#include <algorithm>
 #include <cstdint>
 
 namespace orkestr::remote {
@@ -74,10 +73,10 @@ std::optional<TimePoint> parse_time(std::string_view text) {
     }
   }
   const auto east = offset(at);
-  // What our clock can hold ends in 2262; later means "never".
-  const year_month_day date{year(std::min(*years, 2261)), month(static_cast<unsigned>(*months)),
-                            day(static_cast<unsigned>(*days))};
+  const year_month_day date{year(*years), month(static_cast<unsigned>(*months)), day(static_cast<unsigned>(*days))};
   if (!east || !at.end() || !date.ok() || *years < 1970) return std::nullopt;
+  // What our clock can hold ends in 2262; later means "never".
+  if (*years > 2261) return TimePoint(sys_days(year(2261) / December / 31));
   return TimePoint(sys_days(date)) + hours(*hour) + minutes(*minute) + seconds(*second - *east) +
          duration_cast<TimePoint::duration>(nanoseconds(fraction));
 }

@@ -11,6 +11,7 @@
 
 #include "base/unique_fd.hpp"
 #include "remote/answers.hpp"
+#include "remote/cancellable.hpp"
 #include "remote/pipe.hpp"
 #include "remote/shell_line.hpp"
 
@@ -43,23 +44,16 @@ CancelFunction presign(const std::shared_ptr<Api>& api, const std::string& sandb
       });
 }
 
-// What a transfer does at the moment can be cancelled; once. I/O thread.
-class Cancellable {
- public:
-  void doing(CancelFunction cancel) {
-    if (cancelled_) return cancel();
-    cancel_ = std::move(cancel);
-  }
-  void cancel() {
-    cancelled_ = true;
-    if (const auto hook = std::exchange(cancel_, nullptr)) hook();
-  }
-  bool cancelled() const { return cancelled_; }
-
- private:
-  bool cancelled_ = false;
-  CancelFunction cancel_;
-};
+// Of a request to a presigned address. Its 403 has nothing to do with the key.
+Error refused(const Api& api, const HttpAnswer& answer, const ApiRequest& request) {
+  const Error error = api.refused(answer, request);
+  if (answer.status != 403) return error;
+  return Error(error.code(),
+               fmt::format("{}: the address that the service gave for the file was refused with HTTP status 403; it is "
+                           "good for {} s only",
+                           request.what, kUrlLife.count()),
+               error.details());
+}
 
 class Download : public std::enable_shared_from_this<Download> {
  public:
@@ -83,15 +77,17 @@ class Download : public std::enable_shared_from_this<Download> {
 
  private:
   void ask() {
-    current_.doing(api_->call(read_file_request(sandbox_id_, path_), {kMaxFileAnswer},
-                              [self = shared_from_this()](Result<JsonValue> json, const AnswerContext& context) {
-                                if (!json && is_too_large(json.error())) return self->ask_for_url();
-                                if (!json) return self->pipe_->fail(json.error());
-                                auto content = decode_file(*json, context, self->path_);
-                                if (!content) return self->pipe_->fail(content.error());
-                                self->pipe_->deliver(OutputStream::standard_output, *content);
-                                self->pipe_->finish();
-                              }));
+    current_.step([&] {
+      return api_->call(read_file_request(sandbox_id_, path_), {kMaxFileAnswer},
+                        [self = shared_from_this()](Result<JsonValue> json, const AnswerContext& context) {
+                          if (!json && is_too_large(json.error())) return self->ask_for_url();
+                          if (!json) return self->pipe_->fail(json.error());
+                          auto content = decode_file(*json, context, self->path_);
+                          if (!content) return self->pipe_->fail(content.error());
+                          self->pipe_->deliver(OutputStream::standard_output, *content);
+                          self->pipe_->finish();
+                        });
+    });
   }
 
   // The service says so, or its answer began to be.
@@ -101,11 +97,13 @@ class Download : public std::enable_shared_from_this<Download> {
   }
 
   void ask_for_url() {
-    current_.doing(presign(api_, sandbox_id_, Session::Presigned::download, path_,
-                           [self = shared_from_this()](Result<PresignedUrl> url) {
-                             if (!url) return self->pipe_->fail(url.error());
-                             self->fetch(url->url);
-                           }));
+    current_.step([&] {
+      return presign(api_, sandbox_id_, Session::Presigned::download, path_,
+                     [self = shared_from_this()](Result<PresignedUrl> url) {
+                       if (!url) return self->pipe_->fail(url.error());
+                       self->fetch(url->url);
+                     });
+    });
   }
 
   void fetch(const std::string& url) {
@@ -120,12 +118,22 @@ class Download : public std::enable_shared_from_this<Download> {
       self->exchange_ = nullptr;
       const ApiRequest request{"read " + self->path_, "GET", {}, {}, true};
       if (!answer) return self->pipe_->fail(self->api_->explain(answer.error(), request));
-      if (answer->status < 200 || answer->status > 299) return self->pipe_->fail(self->api_->refused(*answer, request));
+      if (answer->status < 200 || answer->status > 299)
+        return self->pipe_->fail(refused(*self->api_, *answer, request));
+      if (!answer->has_length) {
+        return self->pipe_->fail(
+            Error(ErrorCode::connection, fmt::format("{}: the service did not say how long the file is, so nobody can "
+                                                     "tell whether all of it came: its answer has neither "
+                                                     "Content-Length nor chunks",
+                                                     request.what)));
+      }
       self->pipe_->finish();
     };
     exchange_ = api_->http().prepare(presigned_request(*api_, "GET", url), std::move(handlers));
-    exchange_->begin();
-    current_.doing([exchange = exchange_] { exchange->cancel(); });
+    current_.step([exchange = exchange_] {
+      exchange->begin();
+      return [exchange] { exchange->cancel(); };
+    });
   }
 
   // libcurl gives what it has read in pieces of 16 KiB; the reader is woken once for all of them.
@@ -168,9 +176,11 @@ class Spool {
     size_ += bytes.size();
     return {};
   }
-  std::size_t read(std::uint64_t at, char* to, std::size_t size) const {
+  // Before its end: at least one byte.
+  Result<std::size_t> read(std::uint64_t at, char* to, std::size_t size) const {
     const ssize_t count = ::pread(file_.get(), to, size, static_cast<off_t>(at));
-    return count > 0 ? static_cast<std::size_t>(count) : 0;
+    if (count > 0) return static_cast<std::size_t>(count);
+    return problem(count < 0 ? errno : EIO);
   }
 
  private:
@@ -242,41 +252,53 @@ class Upload : public std::enable_shared_from_this<Upload> {
     if (!pipe_->input_ended()) return;
     sent_ = true;
     if (spool_.size() >= kJsonLimit) return ask_for_url(spool_.size());
-    current_.doing(api_->call(write_file_request(sandbox_id_, path_, spool_.memory(), mode_), {},
-                              [self = shared_from_this()](const Result<JsonValue>& json, const AnswerContext&) {
-                                if (!json) return self->pipe_->fail(json.error());
-                                self->pipe_->finish();
-                              }));
+    current_.step([&] {
+      return api_->call(write_file_request(sandbox_id_, path_, spool_.memory(), mode_), {},
+                        [self = shared_from_this()](const Result<JsonValue>& json, const AnswerContext&) {
+                          if (!json) return self->pipe_->fail(json.error());
+                          self->pipe_->finish();
+                        });
+    });
   }
 
   void ask_for_url(std::uint64_t size) {
-    current_.doing(presign(api_, sandbox_id_, Session::Presigned::upload, path_,
-                           [self = shared_from_this(), size](Result<PresignedUrl> url) {
-                             if (!url) return self->pipe_->fail(url.error());
-                             self->put(url->url, size);
-                           }));
+    current_.step([&] {
+      return presign(api_, sandbox_id_, Session::Presigned::upload, path_,
+                     [self = shared_from_this(), size](Result<PresignedUrl> url) {
+                       if (!url) return self->pipe_->fail(url.error());
+                       self->put(url->url, size);
+                     });
+    });
   }
 
   void put(const std::string& url, std::uint64_t size) {
     HttpRequest http = presigned_request(*api_, "PUT", url);
     http.upload_bytes = size;
     Exchange::Handlers handlers;
-    handlers.read = [self = shared_from_this()](char* to, std::size_t most) {
+    handlers.read = [self = shared_from_this()](char* to, std::size_t most) -> std::size_t {
       if (self->direct_) return self->pipe_->take_input(to, most);
-      const std::size_t count = self->spool_.read(self->spool_at_, to, most);
-      self->spool_at_ += count;
-      return count;
+      const auto count = self->spool_.read(self->spool_at_, to, most);
+      if (!count) {
+        self->pipe_->fail(count.error());
+        self->exchange_->cancel();
+        return 0;
+      }
+      self->spool_at_ += *count;
+      return *count;
     };
     handlers.on_end = [self = shared_from_this()](Result<HttpAnswer> answer) {
       self->exchange_ = nullptr;
       const ApiRequest request{"write " + self->path_, "PUT", {}, {}, true};
       if (!answer) return self->pipe_->fail(self->api_->explain(answer.error(), request));
-      if (answer->status < 200 || answer->status > 299) return self->pipe_->fail(self->api_->refused(*answer, request));
+      if (answer->status < 200 || answer->status > 299)
+        return self->pipe_->fail(refused(*self->api_, *answer, request));
       self->set_mode();
     };
     exchange_ = api_->http().prepare(std::move(http), std::move(handlers));
-    exchange_->begin();
-    current_.doing([exchange = exchange_] { exchange->cancel(); });
+    current_.step([exchange = exchange_] {
+      exchange->begin();
+      return [exchange] { exchange->cancel(); };
+    });
   }
 
   void set_mode() {
@@ -286,17 +308,18 @@ class Upload : public std::enable_shared_from_this<Upload> {
     request.timeout = std::chrono::seconds(10);
     ApiRequest call = exec_request(sandbox_id_, fmt::format("chmod {:o} {}", mode_, shell_quoted(path_)), request);
     call.what = "set the mode of " + path_;
-    current_.doing(api_->call(std::move(call), {1U << 20U, request.timeout},
-                              [self = shared_from_this()](Result<JsonValue> json, const AnswerContext& context) {
-                                if (!json) return self->pipe_->fail(json.error());
-                                auto answer = decode_exec(*json, context);
-                                if (!answer) return self->pipe_->fail(answer.error());
-                                if (answer->end.exit_code == 0) return self->pipe_->finish();
-                                self->pipe_->fail(
-                                    Error(ErrorCode::api,
-                                          fmt::format("write {}: it was written, but its mode could not be set: {}",
-                                                      self->path_, answer->stderr_data.substr(0, 300))));
-                              }));
+    current_.step([&] {
+      return api_->call(std::move(call), {1U << 20U, request.timeout},
+                        [self = shared_from_this()](Result<JsonValue> json, const AnswerContext& context) {
+                          if (!json) return self->pipe_->fail(json.error());
+                          auto answer = decode_exec(*json, context);
+                          if (!answer) return self->pipe_->fail(answer.error());
+                          if (answer->end.exit_code == 0) return self->pipe_->finish();
+                          self->pipe_->fail(Error(
+                              ErrorCode::api, fmt::format("write {}: it was written, but its mode could not be set: {}",
+                                                          self->path_, answer->stderr_data.substr(0, 300))));
+                        });
+    });
   }
 
   void stop() {

@@ -62,7 +62,7 @@ std::vector<std::string> lines_of(std::string_view bytes, std::size_t piece) {
 void events(std::string_view bytes) {
   const auto lines = lines_of(bytes, bytes.size() + 1);
   for (const std::size_t piece : {1, 2, 7}) require(lines_of(bytes, piece) == lines);
-  for (const std::string& line : lines) check(decode_event(line, "call"));
+  for (const std::string& line : lines) check(decode_event(line, kContext));
 }
 
 using Decoder = std::function<void(const JsonValue&)>;

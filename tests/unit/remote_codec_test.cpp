@@ -67,6 +67,9 @@ TEST_CASE("times: digits, offsets, and what is none") {
   CHECK(ms("2025-12-31T18:30:00-0530") == 1767225600000);
   CHECK(ms("2026-01-01 00:00:00") == 1767225600000);
   CHECK(parse_time("9999-12-31T23:59:59Z").has_value());
+  CHECK(parse_time("2264-02-29T00:00:00Z").has_value());
+  CHECK_FALSE(parse_time("2263-02-29T00:00:00Z").has_value());
+  CHECK(*parse_time("2300-01-01T00:00:00Z") > *parse_time("2261-12-30T23:59:59Z"));
   for (const char* bad : {"", "2026", "2026-01-01", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
                           "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+25:00",
                           "2026-01-01T00:00:00Zx", "1969-01-01T00:00:00Z", "2026-01-01T00:00:00.1234567890Z", "now"}) {
@@ -153,6 +156,8 @@ TEST_CASE("commands, logs, exec, files, metrics: values and refusals") {
   REQUIRE(command.ok());
   CHECK(command->status == CommandStatus::killed);
   CHECK_FALSE(command->pid.has_value());
+  CHECK(decode_command(json(R"({"id":"c","exit_code":0})"), kContext)->status == CommandStatus::exited);
+  CHECK(decode_command(json(R"({"id":"c"})"), kContext)->status == CommandStatus::running);
   auto logs = decode_logs(json(R"({"content":"äb","size":9,"truncated":true})"), kContext, 4);
   REQUIRE(logs.ok());
   CHECK(logs->next_offset() == 7);
@@ -161,6 +166,9 @@ TEST_CASE("commands, logs, exec, files, metrics: values and refusals") {
   CHECK(exec->end.exit_code == 3);
   CHECK(exec->end.duration == std::chrono::microseconds(1500));
   CHECK_FALSE(decode_exec(json(R"({"stdout":"a","stderr":""})"), kContext).ok());
+  CHECK(decode_exec(json(R"({"exit_code":3.0})"), kContext)->end.exit_code == 3);
+  CHECK(decode_exec(json(R"({"exit_code":1.7})"), kContext).error().message().find("'exit_code' is 1.7") !=
+        std::string::npos);
   CHECK(*decode_file(json(R"({"is_dir":false,"content":"aGk="})"), kContext, "/x") == "hi");
   CHECK(decode_file(json(R"({"is_dir":true,"entries":[]})"), kContext, "/x").error().code() ==
         ErrorCode::is_a_directory);
@@ -179,6 +187,15 @@ TEST_CASE("commands, logs, exec, files, metrics: values and refusals") {
   REQUIRE(batch.ok());
   CHECK_FALSE(batch->at(0).error.has_value());
   CHECK(batch->at(1).error->code() == ErrorCode::not_permitted);
+  const AnswerContext with_key{"write_batch", "of sk-secret", "sk-secret"};
+  batch = decode_batch(json(R"({"results":[{"path":"/a","error":{"code":"x sk-secret","detail":"y sk-secret"}},)"
+                            R"({"path":"/b","error":{"code":"x sk-secret"}}]})"),
+                       with_key);
+  REQUIRE(batch.ok());
+  for (const auto& one : *batch) CHECK(one.error->message().find("sk-secret") == std::string::npos);
+  const Error bad = decode_batch(json("{}"), with_key).error();
+  CHECK_MESSAGE(bad.message().find("sk-secret") == std::string::npos, bad.message());
+  CHECK(bad.details().request_id.find("sk-secret") == std::string::npos);
   auto metrics = decode_metrics(
       json(
           R"({"sandbox_id":"s","sandbox_status":"paused","as_of":"2026-01-01T00:00:00Z","sample_interval_seconds":5,"window_seconds":60,
@@ -292,6 +309,8 @@ TEST_CASE("requests: members that are always sent, and those only when set") {
   CHECK(
       create_request(options).body ==
       R"({"template":"python-3.12","size":"small","network":"off","timeout_seconds":600,"on_timeout":"kill","auto_resume":false,"preview_auth":false,"env":{},"metadata":{}})");
+  options.allow_domains = std::vector<std::string>();  // none at all, which is not the service's default
+  CHECK(create_request(options).body.find(R"("metadata":{},"allow_domains":[]})") != std::string::npos);
   options.region = "eu";
   options.allow_domains = {"a.b"};
   options.volume = "vol";
@@ -331,7 +350,7 @@ TEST_CASE("events: lines cut anywhere are the same lines") {
     LineCutter lines;
     std::string log;
     const auto take = [&](std::string_view line) {
-      auto event = decode_event(line, "exec");
+      auto event = decode_event(line, {"exec", {}});
       REQUIRE_MESSAGE(event.ok(), event.error().message());
       if (event->kind == CommandEvent::Kind::started) log += "started " + std::to_string(event->pid) + ";";
       if (event->kind == CommandEvent::Kind::output) log += "output " + event->data + ";";
@@ -346,18 +365,25 @@ TEST_CASE("events: lines cut anywhere are the same lines") {
 }
 
 TEST_CASE("events: errors and rubbish") {
-  auto killed = decode_event(R"(data: {"kind":"error","code":"killed_by_signal","message":"m","signal":9})", "exec");
+  auto killed =
+      decode_event(R"(data: {"kind":"error","code":"killed_by_signal","message":"m","signal":9})", {"exec", {}});
   REQUIRE(killed.ok());
   CHECK(killed->code == ErrorCode::exec_killed);
   CHECK(killed->signal == 9);
-  for (const char* line :
-       {"data: {", "data: x", R"(data: {"kind":7})", R"(data: {"kind":"exec_exited"})",
-        R"(data: {"kind":"exec_exited","code":"0"})", R"(data: {"kind":"exec_chunk","data":"?"})",
-        R"(data: {"kind":"exec_chunk","data":7})", R"(data: {"kind":"exec_started","pid":-1})", "data: []"}) {
-    auto bad = decode_event(line, "exec in sandbox x");
+  for (const char* line : {"data: {", "data: x", R"(data: {"kind":7})", R"(data: {"kind":"exec_exited"})",
+                           R"(data: {"kind":"exec_exited","code":"0"})", R"(data: {"kind":"exec_chunk","data":"?"})",
+                           R"(data: {"kind":"exec_exited","code":1.7})", R"(data: {"kind":"exec_chunk","data":7})",
+                           R"(data: {"kind":"exec_started","pid":-1})", "data: []"}) {
+    auto bad = decode_event(line, {"exec in sandbox x", "req_7"});
     REQUIRE_MESSAGE(!bad.ok(), line);
     CHECK(bad.error().code() == ErrorCode::api);
     CHECK(bad.error().message().find("exec in sandbox x") == 0);
+    CHECK(bad.error().details().request_id == "req_7");
+  }
+  // Of a later version.
+  for (const char* line :
+       {R"(data: {"kind":"exec_chunk","stream":"trace","data":"aGk="})", R"(data: {"kind":"later"})"}) {
+    CHECK(decode_event(line, {"exec", {}})->kind == CommandEvent::Kind::none);
   }
   LineCutter lines;
   const std::string piece(1U << 20U, 'x');

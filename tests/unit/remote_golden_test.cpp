@@ -74,9 +74,9 @@ std::vector<Case> bad_answers() {
       {"sandbox: no id", sandbox("{}")},
       {"sandbox: cpu is a text", sandbox(R"({"id":"sbx_1","status":"running","template":"t","cpu":"many"})")},
       {"sandbox: a time that is none", sandbox(R"({"id":"sbx_1","status":"running","created_at":"yesterday"})")},
-      {"event: no JSON", decode_event("data: {", "exec").error()},
-      {"event: no base64", decode_event(R"(data: {"kind":"exec_chunk","data":"*"})", "exec").error()},
-      {"event: no exit code", decode_event(R"(data: {"kind":"exec_exited"})", "exec").error()},
+      {"event: no JSON", decode_event("data: {", {"exec", {}}).error()},
+      {"event: no base64", decode_event(R"(data: {"kind":"exec_chunk","data":"*"})", {"exec", {}}).error()},
+      {"event: no exit code", decode_event(R"(data: {"kind":"exec_exited"})", {"exec", {}}).error()},
   };
 }
 

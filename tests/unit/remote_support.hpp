@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <optional>
 #include <string>
 
 #include "orkestr/orkestr.hpp"
@@ -53,6 +55,48 @@ inline Sandbox sandbox_of(TestService& service, const Client& client) {
   get.method = "GET";
   service.inject(get);
   return Sandbox::get(kSandboxId, client).value();
+}
+
+inline std::size_t count(const TestService& service, const std::string& method, const std::string& target) {
+  const auto all = service.requests();
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const RecordedRequest& one) {
+    return one.method == method && one.target.find(target) != std::string::npos;
+  }));
+}
+
+inline constexpr const char* kExecBody = R"({"stdout":"out","stderr":"","exit_code":0,"duration_ms":3})";
+inline std::string sse(const std::string& body) {
+  return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+inline const std::string kEvents =
+    "data: {\"kind\":\"exec_started\",\"pid\":17}\n\ndata: "
+    "{\"kind\":\"exec_chunk\",\"stream\":\"stdout\",\"data\":\"b3V0\"}\n\n"
+    "data: {\"kind\":\"exec_exited\",\"code\":0,\"duration_ms\":18}\n\n";
+
+inline std::string sse_head() {
+  return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n";
+}
+inline constexpr const char* kCommand = R"({"id":"cmd_1","command":"x","status":"running"})";
+
+struct Outcome {
+  std::string output;
+  std::optional<int> exit_code;
+  std::optional<Error> error;
+};
+template <class AnyStream>
+Outcome all_of(AnyStream& stream) {
+  Outcome outcome;
+  while (true) {
+    auto chunk = stream.next();
+    if (!chunk) {
+      outcome.error = chunk.error();
+      return outcome;
+    }
+    if (!*chunk) return outcome;
+    outcome.output += (*chunk)->data;
+    if ((*chunk)->is_final()) outcome.exit_code = (*chunk)->exit_code;
+  }
 }
 
 }  // namespace orkestr::testing

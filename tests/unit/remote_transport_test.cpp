@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <thread>
@@ -14,28 +13,11 @@
 
 namespace orkestr::testing {
 
-namespace {
-
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-std::size_t count(const TestService& service, const std::string& method, const std::string& target) {
-  const auto all = service.requests();
-  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const RecordedRequest& one) {
-    return one.method == method && one.target.find(target) != std::string::npos;
-  }));
-}
-
-constexpr const char* kExecBody = R"({"stdout":"out","stderr":"","exit_code":0,"duration_ms":3})";
-std::string sse(const std::string& body) {
-  return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n\r\n" + body;
-}
-const std::string kEvents =
-    "data: {\"kind\":\"exec_started\",\"pid\":17}\n\ndata: "
-    "{\"kind\":\"exec_chunk\",\"stream\":\"stdout\",\"data\":\"b3V0\"}\n\n"
-    "data: {\"kind\":\"exec_exited\",\"code\":0,\"duration_ms\":18}\n\n";
+namespace {
 
 // A port whose queue of connections is full, so that another one is neither taken nor refused.
 struct FullListener {
@@ -59,25 +41,6 @@ struct FullListener {
   }
 };
 
-struct Outcome {
-  std::string output;
-  std::optional<int> exit_code;
-  std::optional<Error> error;
-};
-Outcome all_of(ExecStream& stream) {
-  Outcome outcome;
-  while (true) {
-    auto chunk = stream.next();
-    if (!chunk) {
-      outcome.error = chunk.error();
-      return outcome;
-    }
-    if (!*chunk) return outcome;
-    outcome.output += (*chunk)->data;
-    if ((*chunk)->is_final()) outcome.exit_code = (*chunk)->exit_code;
-  }
-}
-
 }  // namespace
 
 TEST_CASE("an answer cut at every byte is one error, and the next call is good") {
@@ -95,36 +58,6 @@ TEST_CASE("an answer cut at every byte is one error, and the next call is good")
   service.clear();
   service.inject(answering(whole, 1));
   CHECK(sandbox.exec("true").value().stdout_data == "out");
-}
-
-TEST_CASE("a stream cut at every byte says which end went away") {
-  TestService service;
-  const Client client = client_of(service);
-  const Sandbox sandbox = sandbox_of(service, client);
-  const std::string whole = sse(kEvents);
-  const std::size_t exited = whole.rfind('}') + 1;
-  for (std::size_t cut = 0; cut < whole.size(); ++cut) {
-    service.clear();
-    service.inject(answering(whole.substr(0, cut), 1));
-    auto stream = sandbox.exec_stream("true").value();
-    const Outcome outcome = all_of(stream);
-    if (cut > exited) {
-      CHECK(outcome.exit_code == 0);  // the last event had come: what follows it does not matter
-    } else {
-      REQUIRE_MESSAGE(outcome.error.has_value(), cut);
-      CHECK_MESSAGE(outcome.error->code() == ErrorCode::connection, cut, ": ", outcome.error->message());
-      CHECK(outcome.error->message().find("service") != std::string::npos);
-    }
-    CHECK((outcome.output.empty() || outcome.output == "out"));
-  }
-  // Ended in good order, but without the end of the command: then it was the other side.
-  service.clear();
-  const std::string without = kEvents.substr(0, kEvents.find("data: {\"kind\":\"exec_exited"));
-  service.inject(answering(sse(without), 1));
-  auto stream = sandbox.exec_stream("true").value();
-  const Outcome outcome = all_of(stream);
-  REQUIRE(outcome.error.has_value());
-  CHECK(outcome.error->message().find("the sandbox's side went away") != std::string::npos);
 }
 
 TEST_CASE("rubbish, wrong lengths, a wrong type: one error each") {
@@ -464,6 +397,36 @@ TEST_CASE("pages: all of them, as many as wanted, and none that leads to itself"
   CHECK(Sandbox::list(one, client).value().size() == 1);
   CHECK(count(service, "GET", "/v1/sandboxes") == 1);
   CHECK(error_of(Sandbox::list({}, client)).code() == ErrorCode::api);
+  // A page may be empty and have a next one; not without end.
+  const auto empty = [](const std::string& next) {
+    return http(200, R"({"sandboxes":[],"next_cursor":)" + next + "}");
+  };
+  service.clear();
+  service.inject(answering(empty("\"b\""), 1));
+  service.inject(answering(empty("\"c\""), 1));
+  service.inject(answering(page("FA3", "null"), 1));
+  CHECK(Sandbox::list({}, client).value().size() == 1);
+  service.clear();
+  for (int i = 0; i < 200; ++i) service.inject(answering(empty("\"" + std::to_string(i) + "\""), 1));
+  CHECK(error_of(Sandbox::list({}, client)).code() == ErrorCode::api);
+  CHECK(count(service, "GET", "/v1/sandboxes") == 100);
+  // Nor in a circle.
+  service.clear();
+  for (const char* next : {"\"b\"", "\"c\"", "\"b\""}) service.inject(answering(page("FA1", next), 1));
+  CHECK(error_of(Sandbox::list({}, client)).code() == ErrorCode::api);
+  CHECK(count(service, "GET", "/v1/sandboxes") == 3);
+}
+
+TEST_CASE("a template by its id goes to the service as it is") {
+  TestService service;
+  const Client client = client_of(service);
+  service.inject(answering(http(201, sandbox_json()), 1));
+  CreateOptions options;
+  options.template_name = "tmpl_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  CHECK(Sandbox::create(options, client).ok());
+  CHECK(service.requests().at(0).body.find(R"("template":"tmpl_01ARZ3NDEKTSV4RRFFQ69G5FAV")") != std::string::npos);
+  options.template_name = "../x";
+  CHECK(error_of(Sandbox::create(options, client)).message().find("A-Z") != std::string::npos);
 }
 
 TEST_CASE("TLS: a private authority, and one that is not known") {

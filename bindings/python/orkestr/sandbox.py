@@ -119,8 +119,9 @@ class Sandbox(SandboxAttributes):
             env: environment of every command; names ``[A-Za-z_][A-Za-z0-9_]*``, 64 KiB in all.
             metadata: yours, for :meth:`list`; at most 64 entries, 16 KiB in all.
             region: of the service; a local sandbox has none.
-            allow_domains: replaces the list of ``network="restricted"``.
-            volume, snapshot: not in this version.
+            allow_domains: replaces the list of ``network="restricted"``; an empty one allows nothing.
+            volume: name of one, mounted at /persist; of the service.
+            snapshot: id of one of the service, instead of ``template``.
             api_key: of the service; chooses the remote backend.
             client: chooses the backend, before everything else.
             max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.

@@ -108,6 +108,7 @@ static orkestr_create_options create_options(const struct call* call) {
   options.metadata = get_map(call, "metadata", &options.metadata_count);
   options.region = get_text(call, "region");
   options.allow_domains = get_list(call, "allow_domains", &options.allow_domains_count);
+  if (options.allow_domains_count == 0 && get(call, "allow_domains") == NULL) options.allow_domains = NULL;
   options.volume = get_text(call, "volume");
   options.no_auto_build = !get_flag(call, "auto_build", 1);
   return options;

@@ -54,6 +54,10 @@ void Call::get(const std::string& argument, std::vector<std::string>& target) co
   }
 }
 
+void Call::get(const std::string& argument, std::optional<std::vector<std::string>>& target) const {
+  if (has(argument) || has(argument + ".0")) get(argument, target.emplace());
+}
+
 void Call::get(const std::string& argument, std::map<std::string, std::string>& target) const {
   const std::string prefix = argument + ".";
   for (auto it = arguments_.lower_bound(prefix);

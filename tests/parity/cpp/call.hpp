@@ -34,6 +34,7 @@ class Call {
   void get(const std::string& argument, std::string& target) const;
   void get(const std::string& argument, bool& target) const;
   void get(const std::string& argument, std::vector<std::string>& target) const;
+  void get(const std::string& argument, std::optional<std::vector<std::string>>& target) const;
   void get(const std::string& argument, std::map<std::string, std::string>& target) const;
   template <class Number>
   void get(const std::string& argument, Number& target) const {

@@ -164,6 +164,8 @@ bool Answer::divert() {
   if (fault_.unanswered) return diverted_ = closing_ = true;
   if (fault_.raw) {
     raw(*fault_.raw);
+    const std::string comment = ":" + std::string(1022, '.') + "\n";
+    while (fault_.comments && !closing_ && raw(comment)) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     return diverted_ = closing_ = true;
   }
   if (fault_.endless || fault_.endless_line) {

@@ -68,7 +68,9 @@ void Routes::create(const Request& request, Answer& answer) {
     sandbox->template_name = needed_text(body, "template");
     sandbox->size = needed_text(body, "size");
     sandbox->network = needed_text(body, "network");
-    const bool known = std::any_of(kTemplates.begin(), kTemplates.end(),
+    // (Its own templates, and those of a customer, by their ids.)
+    const bool known = sandbox->template_name.compare(0, 5, "tmpl_") == 0 ||
+                       std::any_of(kTemplates.begin(), kTemplates.end(),
                                    [&](const char* name) { return sandbox->template_name == name; });
     if (!known) throw Refusal{404, "template_not_found", "there is no template " + sandbox->template_name};
     const bool medium = sandbox->size == "medium", large = sandbox->size == "large";

@@ -35,6 +35,7 @@ struct Fault {
   int byte_pause_ms = 0;           // one byte at a time, with this pause
   bool endless = false;            // a body that never ends
   bool endless_line = false;       // likewise, as one line of an event stream
+  bool comments = false;  // behind `raw`, comments of an event stream, 20 KiB a second, as long as they are taken
 };
 
 class TestService {
