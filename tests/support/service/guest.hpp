@@ -63,7 +63,7 @@ class Guest {
   const std::string id_;
   const std::map<std::string, std::string> env_;
   std::string root_;
-  int life_ = -1;  // its standard input
+  int life_ = -1;    // its standard input
   int keeper_ = -1;  // unshare(1), whose child is process 1 of the guest
   int first_ = -1;
   std::atomic<int> commands_ = 0;
