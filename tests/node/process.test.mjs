@@ -75,9 +75,9 @@ test("process.exit at any time", async () => {
     `const stream = sandbox.files.writeStream("/tmp/half"); stream.write(Buffer.alloc(1e6), () => process.exit(7));`,
     `for await (const _ of sandbox.files.readStream("/tmp/large")) process.exit(7);`,
     `const { Template } = await import("orkestr"); Template.list(); process.exit(7);`,
-    `Sandbox.create("${TEMPLATE}"); process.exit(7);`,
-    `Sandbox.create("${TEMPLATE}"); setTimeout(() => process.exit(7), 100);`,
-    `process.env.ORKESTR_SNAPSHOTS = "off"; Sandbox.create("${TEMPLATE}"); setTimeout(() => process.exit(7), 500);`,
+    `Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); process.exit(7);`,
+    `Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); setTimeout(() => process.exit(7), 100);`,
+    `process.env.ORKESTR_SNAPSHOTS = "off"; Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); setTimeout(() => process.exit(7), 500);`,
     `process.on("exit", () => { sandbox.exec("true"); sandbox.execStream("true"); sandbox.terminate; }); sandbox.exec("true").then(() => process.exit(7));`,
     `setTimeout(() => { throw new Error("uncaught"); }, 20); process.on("uncaughtException", () => process.exit(7)); await sandbox.exec("sleep 51");`,
   ];
@@ -87,7 +87,8 @@ test("process.exit at any time", async () => {
   }
   assert.equal(await sandbox.files.exists("/tmp/half"), false);
   const others = async () => (await Sandbox.list()).filter((one) => one.id !== sandbox.id && !["terminated", "failed"].includes(one.status));
-  assert.ok(await waitUntil(async () => (await others()).length === 0, 20), "a sandbox that was being created is nobody's");
+  // One whose creation was faster than the exit is there until its timeout.
+  assert.ok(await waitUntil(async () => (await others()).length === 0, 30), "a sandbox that was being created is nobody's");
   assert.ok(await waitUntil(async () => (await guestProcesses(sandbox, "sleep 51")).length === 0), "what the process waited for is cancelled");
 });
 
