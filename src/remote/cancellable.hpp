@@ -20,14 +20,15 @@ class Cancellable {
       mine = ++steps_;
     }
     CancelFunction hook = begin();
-    bool now = false;
     {
       std::lock_guard lock(mutex_);
       if (mine != steps_) return;
-      now = cancelled_;
-      if (!now) cancel_ = std::move(hook);
+      if (!cancelled_) {
+        cancel_ = std::move(hook);
+        return;
+      }
     }
-    if (now) hook();
+    hook();
   }
 
   void cancel() {
