@@ -190,9 +190,7 @@ Result<Metrics> decode_metrics(const JsonValue& json, const AnswerContext& conte
 }
 
 Result<SnapshotInfo> decode_snapshot(const JsonValue& json, const AnswerContext& context) {
-  Fields fields(json, context);
-  SnapshotInfo info = snapshot_of(fields);
-  return unless_bad(fields, std::move(info));
+  return decode_object<SnapshotInfo>(json, context, snapshot_of);
 }
 
 Result<std::vector<SnapshotInfo>> decode_snapshots(const JsonValue& json, const AnswerContext& context) {
@@ -200,9 +198,7 @@ Result<std::vector<SnapshotInfo>> decode_snapshots(const JsonValue& json, const 
 }
 
 Result<CommandInfo> decode_command(const JsonValue& json, const AnswerContext& context) {
-  Fields fields(json, context);
-  CommandInfo info = command_of(fields);
-  return unless_bad(fields, std::move(info));
+  return decode_object<CommandInfo>(json, context, command_of);
 }
 
 Result<std::vector<CommandInfo>> decode_commands(const JsonValue& json, const AnswerContext& context) {

@@ -13,8 +13,6 @@ namespace {
 
 using Info = const Napi::CallbackInfo&;
 
-std::optional<Client> client_of(const Napi::Value& value) { return of_optional_handle<Client>(value, "client"); }
-
 Napi::Value to_ms_or_null(Napi::Env env, const std::optional<TimePoint>& time) {
   return time ? to_ms(env, *time) : env.Null();
 }

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <orkestr/client.hpp>
 #include <string>
 #include <utility>
 
@@ -44,11 +46,10 @@ T& of_handle(const Napi::Value& value, const char* name) {
   return *static_cast<T*>(data);
 }
 
-// undefined and null: nothing.
-template <class T>
-std::optional<T> of_optional_handle(const Napi::Value& value, const char* name) {
+// The client that a static call is to use. undefined and null: none in particular.
+inline std::optional<Client> client_of(const Napi::Value& value) {
   if (value.IsUndefined() || value.IsNull()) return std::nullopt;
-  return of_handle<T>(value, name);
+  return of_handle<Client>(value, "client");
 }
 
 }  // namespace orkestr::node

@@ -123,7 +123,6 @@ Napi::Value to_js(Napi::Env env, const PoolInfo& info) {
   return out;
 }
 
-std::optional<Client> client_of(const Napi::Value& value) { return of_optional_handle<Client>(value, "client"); }
 Sandbox& sandbox_of(Info info) { return of_handle<Sandbox>(info[0], "sandbox"); }
 template <class T>
 Napi::Value to_value(Napi::Env env, const T& value) {

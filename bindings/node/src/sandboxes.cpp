@@ -39,7 +39,6 @@ Napi::Value close_client(Info info) {
       to_undefined);
 }
 
-std::optional<Client> client_of(const Napi::Value& value) { return of_optional_handle<Client>(value, "client"); }
 Sandbox& sandbox_of(Info info) { return of_handle<Sandbox>(info[0], "sandbox"); }
 Napi::Value to_handle(Napi::Env env, Sandbox sandbox) { return make_handle(env, std::move(sandbox)); }
 template <class T>

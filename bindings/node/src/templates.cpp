@@ -47,8 +47,6 @@ Napi::Value to_js(Napi::Env env, const TemplateInfo& info) {
   return out;
 }
 
-std::optional<Client> client_of(const Napi::Value& value) { return of_optional_handle<Client>(value, "client"); }
-
 // (name, options, onProgress, client)
 Napi::Value build(Info info, decltype(&Template::build_async) begin_build) {
   const Napi::Object arguments = get_object(info[1], "options");
