@@ -4,6 +4,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "base/cancellable.hpp"
 #include "core/submit.hpp"
 #include "orkestr/template.hpp"
 
@@ -123,7 +124,7 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
       : client_(std::move(client)), options_(std::move(options)), done_(std::move(done)) {}
 
   void begin() {
-    step([&] {
+    steps_.step([&] {
       return create_with_retries(client_, options_, [self = shared_from_this()](Result<OpenedSandbox> opened) {
         if (opened || opened.error().code() != ErrorCode::template_not_found) return self->finish(std::move(opened));
         self->build(opened.error());
@@ -131,19 +132,11 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
     });
   }
 
-  void cancel() {
-    CancelFunction hook;
-    {
-      std::lock_guard lock(mutex_);
-      cancelled_ = true;
-      hook = std::exchange(cancel_, nullptr);
-    }
-    if (hook) hook();
-  }
+  void cancel() { steps_.cancel(); }
 
  private:
   void build(const Error& missing) {
-    step([&] {
+    steps_.step([&] {
       TemplateBuildOptions build;
       build.on_progress = options_.on_progress;
       return run_on_worker<TemplateInfo>(
@@ -155,29 +148,12 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
             // A backend that builds none: what it said about the template itself tells more.
             if (!built && built.error().code() == ErrorCode::not_supported) return self->finish(missing);
             if (!built) return self->finish(built.error());
-            self->step([&] {
+            self->steps_.step([&] {
               return create_with_retries(self->client_, self->options_,
                                          [self](Result<OpenedSandbox> opened) { self->finish(std::move(opened)); });
             });
           });
     });
-  }
-
-  // Starts a step; cancel() is about this one from now on. It may be over, and the next one begun, before it returns.
-  template <class Start>
-  void step(Start start) {
-    int mine = 0;
-    {
-      std::lock_guard lock(mutex_);
-      mine = ++steps_;
-    }
-    CancelFunction hook = start();
-    CancelFunction now;
-    {
-      std::lock_guard lock(mutex_);
-      if (mine == steps_) (cancelled_ ? now : cancel_) = std::move(hook);
-    }
-    if (now) now();
   }
 
   void finish(Result<OpenedSandbox> result) {
@@ -187,10 +163,7 @@ class CreateOrBuild : public std::enable_shared_from_this<CreateOrBuild> {
   const std::shared_ptr<ClientImpl> client_;
   const CreateOptions options_;
   Completion<OpenedSandbox> done_;
-  std::mutex mutex_;
-  int steps_ = 0;
-  bool cancelled_ = false;
-  CancelFunction cancel_;
+  base::Cancellable steps_;
 };
 
 CancelFunction attempt(const std::shared_ptr<Attempts>& attempts) {

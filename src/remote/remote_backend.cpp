@@ -4,9 +4,9 @@
 
 #include <set>
 
+#include "base/cancellable.hpp"
 #include "base/try.hpp"
 #include "remote/answers.hpp"
-#include "remote/cancellable.hpp"
 #include "remote/commands.hpp"
 #include "remote/session.hpp"
 
@@ -60,7 +60,7 @@ class Listing : public std::enable_shared_from_this<Listing> {
   std::set<std::string> seen_;  // cursors
   int empty_pages_ = 0;         // in a row
   std::vector<SandboxInfo> all_;
-  Cancellable steps_;
+  base::Cancellable steps_;
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include "remote/session.hpp"
 
+#include "base/cancellable.hpp"
 #include "remote/answers.hpp"
-#include "remote/cancellable.hpp"
 #include "remote/commands.hpp"
 #include "remote/transfers.hpp"
 
@@ -99,7 +99,7 @@ CancelFunction RemoteSession::get_command(std::string command_id, Completion<Com
   return api_->ask<CommandInfo>(get_command_request(id_, command_id), std::move(done), decode_command);
 }
 CancelFunction RemoteSession::kill_command(std::string command_id, Completion<CommandInfo> done) {
-  auto steps = std::make_shared<Cancellable>();
+  auto steps = std::make_shared<base::Cancellable>();
   auto killed = [self = shared_from_this(), steps, command_id, done = std::move(done)](const Result<void>& result) {
     if (!result) return done(result.error());
     steps->step([&] { return self->get_command(command_id, done); });

@@ -9,9 +9,9 @@
 #include <array>
 #include <cstring>
 
+#include "base/cancellable.hpp"
 #include "base/unique_fd.hpp"
 #include "remote/answers.hpp"
-#include "remote/cancellable.hpp"
 #include "remote/pipe.hpp"
 #include "remote/shell_line.hpp"
 
@@ -150,7 +150,7 @@ class Download : public std::enable_shared_from_this<Download> {
   const std::shared_ptr<Pipe> pipe_;
   std::shared_ptr<Exchange> exchange_;
   bool waking_ = false;
-  Cancellable current_;
+  base::Cancellable current_;
 };
 
 // Bytes that wait for their number to be known.
@@ -338,7 +338,7 @@ class Upload : public std::enable_shared_from_this<Upload> {
   Spool spool_;
   std::uint64_t spool_at_ = 0;
   std::shared_ptr<Exchange> exchange_;
-  Cancellable current_;
+  base::Cancellable current_;
 };
 
 }  // namespace

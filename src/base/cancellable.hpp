@@ -2,12 +2,11 @@
 // that is begun later. Any thread.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <utility>
 
-#include "backend.hpp"
-
-namespace orkestr::remote {
+namespace orkestr::base {
 
 class Cancellable {
  public:
@@ -19,7 +18,7 @@ class Cancellable {
       std::lock_guard lock(mutex_);
       mine = ++steps_;
     }
-    CancelFunction hook = begin();
+    std::function<void()> hook = begin();
     {
       std::lock_guard lock(mutex_);
       if (mine != steps_) return;
@@ -28,11 +27,11 @@ class Cancellable {
         return;
       }
     }
-    hook();
+    if (hook) hook();
   }
 
   void cancel() {
-    CancelFunction hook;
+    std::function<void()> hook;
     {
       std::lock_guard lock(mutex_);
       cancelled_ = true;
@@ -45,7 +44,7 @@ class Cancellable {
   std::mutex mutex_;
   int steps_ = 0;
   bool cancelled_ = false;
-  CancelFunction cancel_;
+  std::function<void()> cancel_;
 };
 
-}  // namespace orkestr::remote
+}  // namespace orkestr::base
