@@ -50,7 +50,9 @@ test("10,000 calls: flat memory and descriptors", async () => {
   assert.equal(exitCode, 0, stderr);
   const { before, after } = JSON.parse(stdout);
   console.log(`memory ${before[0].toFixed(1)} MiB, then ${after[0].toFixed(1)}; descriptors ${before[1]}, then ${after[1]}`);
-  assert.ok(after[0] - before[0] < 12, `${before[0]} MiB became ${after[0]}`);
+  // A sanitizer's allocator gives little back to the system; leaks are found by the sanitizer itself.
+  const growth = process.env.ASAN_OPTIONS ? 48 : 12;
+  assert.ok(after[0] - before[0] < growth, `${before[0]} MiB became ${after[0]}`);
   assert.ok(after[1] - before[1] <= 2, `${before[1]} descriptors became ${after[1]}`);
 });
 
