@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/reactor.hpp"
+#include "orkestr/code.hpp"
 #include "orkestr/command.hpp"
 #include "orkestr/events.hpp"
 #include "orkestr/files.hpp"
@@ -87,11 +88,12 @@ struct CommandEnd {
 };
 
 struct StreamItem {
-  enum class Kind { output, end };
+  enum class Kind { output, code, end };
   Kind kind = Kind::output;
   OutputStream stream = OutputStream::standard_output;
-  std::string data;  // output: at least one byte
-  CommandEnd end;    // end of a command; defaults for a file
+  std::string data;                 // output: at least one byte
+  std::unique_ptr<CodeEvent> code;  // code: never null
+  CommandEnd end;                   // end of a command; defaults for a file and for code
 };
 
 // One command or transfer: bytes in, bytes out, one end. Pulled: who does not take stops the producer; buffers are
@@ -157,6 +159,15 @@ class Session {
   // Its output from `offset` on as standard_output, then its end; `timed_out` when `timeout` has passed.
   virtual std::unique_ptr<Stream> follow_command(std::string command_id, std::uint64_t offset,
                                                  std::chrono::milliseconds timeout) = 0;
+
+  // The code interpreter. An empty context_id is the default context. The stream gives `code` items, of which `done` is
+  // the last, then its end; what goes wrong with it later than at once is an item of it.
+  virtual CancelFunction run_code(std::string code, CodeOptions options, Completion<CodeExecution> done) = 0;
+  virtual Result<std::unique_ptr<Stream>> run_code_stream(std::string code, CodeOptions options) = 0;
+  virtual CancelFunction create_context(std::string cwd, Completion<CodeContextInfo> done) = 0;  // empty: not said
+  virtual CancelFunction list_contexts(Completion<std::vector<CodeContextInfo>> done) = 0;
+  virtual CancelFunction restart_context(std::string context_id, Completion<void> done) = 0;
+  virtual CancelFunction remove_context(std::string context_id, Completion<void> done) = 0;
 
   // Completes when the sandbox is durably paused (its processes go at that moment); a failure leaves it running.
   virtual CancelFunction pause(Completion<SandboxInfo> done) = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <orkestr/client.hpp>     // IWYU pragma: export
+#include <orkestr/code.hpp>       // IWYU pragma: export
 #include <orkestr/command.hpp>    // IWYU pragma: export
 #include <orkestr/error.hpp>      // IWYU pragma: export
 #include <orkestr/events.hpp>     // IWYU pragma: export

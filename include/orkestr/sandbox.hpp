@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <orkestr/client.hpp>
+#include <orkestr/code.hpp>
 #include <orkestr/command.hpp>
 #include <orkestr/events.hpp>
 #include <orkestr/files.hpp>
@@ -111,6 +112,18 @@ class ORKESTR_API Sandbox {
   Operation<std::vector<BackgroundCommand>> commands_async() const;
   // not_found for an unknown id.
   Result<BackgroundCommand> command(std::string_view command_id) const;
+
+  // Runs code in an interpreter that stays (see orkestr/code.hpp). What the code raises, and a run that was interrupted
+  // at its timeout, are results. Errors: interpreter_unavailable, not_found for an unknown context, not_ready.
+  Result<CodeExecution> run_code(std::string_view code, CodeOptions options = {}) const;
+  Operation<CodeExecution> run_code_async(std::string_view code, CodeOptions options = {}) const;
+  // The same with output and results as they come.
+  Result<CodeStream> run_code_stream(std::string_view code, CodeOptions options = {}) const;
+  // An interpreter of its own, in `cwd` (empty: the service's choice).
+  Result<CodeContext> create_code_context(std::string_view cwd = {}) const;
+  Operation<CodeContext> create_code_context_async(std::string_view cwd = {}) const;
+  Result<std::vector<CodeContext>> code_contexts() const;
+  Operation<std::vector<CodeContext>> code_contexts_async() const;
 
   Files files() const { return Files(impl_); }
 

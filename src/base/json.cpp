@@ -184,7 +184,10 @@ struct JsonBuilder {
   using Value = simdjson::ondemand::value;
   using Type = simdjson::ondemand::json_type;
 
-  static simdjson::error_code build(Value source, JsonValue& out, int depth) {
+  std::size_t left = JsonValue::kMaxValues;
+
+  simdjson::error_code build(Value source, JsonValue& out, int depth) {
+    if (left-- == 0) return simdjson::CAPACITY;
     Type type;
     if (auto error = source.type().get(type)) return error;
     switch (type) {
@@ -207,7 +210,7 @@ struct JsonBuilder {
     return null ? simdjson::SUCCESS : simdjson::N_ATOM_ERROR;
   }
 
-  static simdjson::error_code build_object(Value source, JsonValue& out, int depth) {
+  simdjson::error_code build_object(Value source, JsonValue& out, int depth) {
     if (depth > kMaxDepth) return simdjson::DEPTH_ERROR;
     out.kind_ = JsonValue::Kind::object;
     simdjson::ondemand::object object;
@@ -223,7 +226,7 @@ struct JsonBuilder {
     return simdjson::SUCCESS;
   }
 
-  static simdjson::error_code build_array(Value source, JsonValue& out, int depth) {
+  simdjson::error_code build_array(Value source, JsonValue& out, int depth) {
     if (depth > kMaxDepth) return simdjson::DEPTH_ERROR;
     out.kind_ = JsonValue::Kind::array;
     simdjson::ondemand::array array;
@@ -254,7 +257,7 @@ struct JsonBuilder {
 
   // `wrapped` is the document inside one array: so a root that is no array or object is read and checked like every
   // other value, which simdjson 3.0 does not do, and all but one value followed by the end of the text is an error.
-  static simdjson::error_code build_root(simdjson::ondemand::document& wrapped, JsonValue& out) {
+  simdjson::error_code build_root(simdjson::ondemand::document& wrapped, JsonValue& out) {
     simdjson::ondemand::array array;
     if (auto error = wrapped.get_array().get(array)) return error;
     std::size_t count = 0;
@@ -300,7 +303,7 @@ Result<JsonValue> JsonValue::parse(std::string_view text, std::size_t max_bytes)
   simdjson::ondemand::document document;
   if (auto error = parser.iterate(wrapped).get(document)) return json_error(error, std::nullopt, text);
   JsonValue value;
-  auto error = JsonBuilder::build_root(document, value);
+  auto error = JsonBuilder().build_root(document, value);
   if (!error) return value;
   const char* where = nullptr;
   if (document.current_location().get(where)) return json_error(error, text.size(), text);  // it ended too early
@@ -351,6 +354,49 @@ std::int64_t JsonValue::integer_or(std::string_view name, std::int64_t fallback)
 
 bool JsonValue::boolean_or(std::string_view name, bool fallback) const {
   return (*this)[name].boolean().value_or(fallback);
+}
+
+namespace {
+
+void write(JsonWriter& json, const JsonValue& value) {
+  switch (value.kind()) {
+    case JsonValue::Kind::null:
+      json.null();
+      break;
+    case JsonValue::Kind::boolean:
+      json.value(*value.boolean());
+      break;
+    case JsonValue::Kind::integer:
+      json.value(*value.integer());
+      break;
+    case JsonValue::Kind::number:
+      json.value(*value.number());
+      break;
+    case JsonValue::Kind::string:
+      json.value(*value.string());
+      break;
+    case JsonValue::Kind::array:
+      json.begin_array();
+      for (const JsonValue& item : value.items()) write(json, item);
+      json.end_array();
+      break;
+    case JsonValue::Kind::object:
+      json.begin_object();
+      for (const auto& [name, member] : value.members()) {
+        json.key(name);
+        write(json, member);
+      }
+      json.end_object();
+      break;
+  }
+}
+
+}  // namespace
+
+std::string JsonValue::text() const {
+  JsonWriter json;
+  write(json, *this);
+  return json.take();
 }
 
 }  // namespace orkestr::base

@@ -55,8 +55,9 @@ class JsonValue {
   enum class Kind { null, boolean, integer, number, string, array, object };
 
   static constexpr std::size_t kMaxBytes = 16U << 20U;
-  // At most `max_bytes` and 64 levels; the error (`internal`: give it a context) says where it stops being JSON.
-  // Numbers that are not whole or do not fit 64 bits are of kind number.
+  static constexpr std::size_t kMaxValues = 4U << 20U;  // a value is much larger than "0,"
+  // At most `max_bytes`, kMaxValues and 64 levels; the error (`internal`: give it a context) says where it stops being
+  // JSON. Numbers that are not whole or do not fit 64 bits are of kind number.
   static Result<JsonValue> parse(std::string_view text, std::size_t max_bytes = kMaxBytes);
 
   Kind kind() const { return kind_; }
@@ -71,6 +72,8 @@ class JsonValue {
   const std::vector<std::pair<std::string, JsonValue>>& members() const;  // empty unless an object; in document order
   // The member (of several with this name the first), or a null value when it is missing or this is no object.
   const JsonValue& operator[](std::string_view name) const;
+  // Compact JSON of it.
+  std::string text() const;
   // Shorthands with a default.
   std::string string_or(std::string_view name, std::string_view fallback) const;
   std::int64_t integer_or(std::string_view name, std::int64_t fallback) const;

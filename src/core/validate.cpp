@@ -138,11 +138,14 @@ Result<void> check_supported(const CreateOptions& options, std::string_view back
   return {};
 }
 
+Result<void> check_run_timeout(std::chrono::milliseconds timeout) {
+  if (timeout >= std::chrono::milliseconds(1) && timeout <= std::chrono::hours(24)) return {};
+  return invalid("timeout is {} ms; allowed are 1 ms to 86400000 ms (24 h)", timeout.count());
+}
+
 Result<CommandRequest> command(std::vector<std::string> argv, const ExecOptions& options) {
   ORKESTR_CHECK(check_env(options.env));
-  if (options.timeout < std::chrono::milliseconds(1) || options.timeout > std::chrono::hours(24)) {
-    return invalid("timeout is {} ms; allowed are 1 ms to 86400000 ms (24 h)", options.timeout.count());
-  }
+  ORKESTR_CHECK(check_run_timeout(options.timeout));
   if (options.max_output_bytes < 1024 || options.max_output_bytes > (1U << 30U)) {
     return invalid("max_output_bytes is {}; allowed are 1024 to 1073741824", options.max_output_bytes);
   }
@@ -250,6 +253,28 @@ Result<void> check_command_id(std::string_view id) {
   if (!id.empty() && id.size() <= 128 && plain) return {};
   return Error(ErrorCode::not_found,
                fmt::format("command {}: no command has such an id; commands() lists them", shown(id)));
+}
+
+Result<void> check_context_id(std::string_view id) {
+  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+  if (!id.empty() && id.size() <= 128 && plain) return {};
+  return Error(ErrorCode::not_found,
+               fmt::format("code context {}: no context has such an id; code_contexts() lists them", shown(id)));
+}
+
+Result<void> check_code(std::string_view code, const CodeOptions& options) {
+  if (code.size() > kMaxCodeBytes) {
+    return invalid("code has {} bytes; allowed are at most {}. Write large values to a file", code.size(),
+                   kMaxCodeBytes);
+  }
+  if (!is_utf8(code)) return invalid("code of {} bytes is not UTF-8 text", code.size());
+  const bool plain =
+      std::all_of(options.language.begin(), options.language.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (options.language.empty() || options.language.size() > 64 || !plain) {
+    return invalid("language is {}; give the name of one, as \"python\"", shown(options.language));
+  }
+  if (!options.context_id.empty()) ORKESTR_CHECK(check_context_id(options.context_id));
+  return check_run_timeout(options.timeout);
 }
 
 Result<void> check_snapshot_id(std::string_view id) {

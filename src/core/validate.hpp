@@ -21,6 +21,7 @@ inline constexpr std::size_t kMaxEnvEntries = 1024;
 inline constexpr std::size_t kMaxPathBytes = 4096;
 inline constexpr std::size_t kMaxBatchFiles = 64;
 inline constexpr std::size_t kMaxBatchFileBytes = (16U << 20U) - 1;
+inline constexpr std::size_t kMaxCodeBytes = 16U << 20U;
 inline constexpr std::size_t kMaxMetadataEntries = 64;
 inline constexpr std::size_t kMaxMetadataBytes = 16U << 10U;
 
@@ -44,6 +45,9 @@ Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOp
 
 // One that outlives its caller: no timeout, no input, no terminal.
 Result<CommandRequest> background_command(std::string_view line, const ExecOptions& options);
+
+Result<void> check_code(std::string_view code, const CodeOptions& options);
+Result<void> check_context_id(std::string_view id);
 
 // For exec() and run(), which have nobody that could write on or resize while they wait.
 Result<void> check_waited(const ExecOptions& options);

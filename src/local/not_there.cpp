@@ -29,6 +29,33 @@ CancelFunction LocalSession::snapshot(std::string, Completion<SnapshotInfo> done
 }
 CancelFunction LocalSession::host(int, Completion<std::string> done) { return refuse("get_host", done); }
 
+namespace {
+
+// As on a service, for a template without one: programs that go on with exec() there do so here.
+Error no_interpreter() {
+  return Error(ErrorCode::interpreter_unavailable,
+               fmt::format("run_code: the local backend of orkestr {} has no code interpreter; use exec(), or a "
+                           "sandbox of the service made from the template code-interpreter",
+                           ORKESTR_VERSION));
+}
+
+template <class T>
+CancelFunction refuse_code(const Completion<T>& done) {
+  done(no_interpreter());
+  return [] {};
+}
+
+}  // namespace
+
+CancelFunction LocalSession::run_code(std::string, CodeOptions, Completion<CodeExecution> done) {
+  return refuse_code(done);
+}
+Result<std::unique_ptr<Stream>> LocalSession::run_code_stream(std::string, CodeOptions) { return no_interpreter(); }
+CancelFunction LocalSession::create_context(std::string, Completion<CodeContextInfo> done) { return refuse_code(done); }
+CancelFunction LocalSession::list_contexts(Completion<std::vector<CodeContextInfo>> done) { return refuse_code(done); }
+CancelFunction LocalSession::restart_context(std::string, Completion<void> done) { return refuse_code(done); }
+CancelFunction LocalSession::remove_context(std::string, Completion<void> done) { return refuse_code(done); }
+
 CancelFunction LocalBackend::list_snapshots(Completion<std::vector<SnapshotInfo>> done) {
   return refuse("a named snapshot", done);
 }

@@ -41,6 +41,12 @@ class LocalSession final : public Session {
   CancelFunction command_logs(std::string command_id, std::uint64_t offset, Completion<CommandLogs> done) override;
   std::unique_ptr<Stream> follow_command(std::string command_id, std::uint64_t offset,
                                          std::chrono::milliseconds timeout) override;
+  CancelFunction run_code(std::string code, CodeOptions options, Completion<CodeExecution> done) override;
+  Result<std::unique_ptr<Stream>> run_code_stream(std::string code, CodeOptions options) override;
+  CancelFunction create_context(std::string cwd, Completion<CodeContextInfo> done) override;
+  CancelFunction list_contexts(Completion<std::vector<CodeContextInfo>> done) override;
+  CancelFunction restart_context(std::string context_id, Completion<void> done) override;
+  CancelFunction remove_context(std::string context_id, Completion<void> done) override;
   CancelFunction pause(Completion<SandboxInfo> done) override;
   CancelFunction set_timeout(std::chrono::seconds timeout, Completion<SandboxInfo> done) override;
   CancelFunction metrics(std::optional<TimePoint> since, Completion<Metrics> done) override;

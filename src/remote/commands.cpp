@@ -4,8 +4,7 @@
 
 #include "orkestr/version.hpp"
 #include "remote/answers.hpp"
-#include "remote/events.hpp"
-#include "remote/pipe.hpp"
+#include "remote/event_feed.hpp"
 #include "remote/shell_line.hpp"
 
 namespace orkestr::remote {
@@ -13,7 +12,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using Clock = base::Deadline::Clock;
 
 // Two streams of what exec() keeps by default, and what JSON adds to them.
 constexpr std::size_t kMaxExecAnswer = 160U << 20U;
@@ -44,23 +42,15 @@ void end_with(const Api& api, Pipe& pipe, Error error) {
   pipe.finish(std::move(end));
 }
 
-Error and_so(const Error& error, std::string_view consequence) {
-  return Error(error.code(), fmt::format("{}; {}", error.message(), consequence), error.details());
-}
-
-// A stream of events that feeds a pipe. I/O thread, but for the hooks. Alive as long as its exchange, or the request
-// that kills its command.
-class EventStream : public std::enable_shared_from_this<EventStream> {
+// The stream of a command that is started by it, or the log of one that runs anyway.
+class CommandFeed final : public EventFeed {
  public:
-  // Of a command that is started by it, or the log of one that runs anyway.
   enum class Kind { command, log };
-  EventStream(Kind kind, std::shared_ptr<Api> api, std::string sandbox_id, ApiRequest request,
+  CommandFeed(Kind kind, std::shared_ptr<Api> api, std::string sandbox_id, ApiRequest request,
               std::shared_ptr<Pipe> pipe)
-      : kind_(kind),
-        api_(std::move(api)),
-        sandbox_id_(std::move(sandbox_id)),
-        request_(std::move(request)),
-        pipe_(std::move(pipe)) {}
+      : EventFeed(std::move(api), std::move(request), std::move(pipe), "command"),
+        kind_(kind),
+        sandbox_id_(std::move(sandbox_id)) {}
 
   // For a command of an argv.
   void look_for(std::string mark, std::vector<std::string> argv) {
@@ -68,52 +58,10 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     argv_ = std::move(argv);
   }
 
-  void start(milliseconds command_time) {
-    allowed_ = command_time + 2 * api_->settings().timeout;
-    HttpRequest http = api_->http_request(request_, command_time);
-    http.streamed = true;
-    http.patience.silence += command_time;
-    Exchange::Handlers handlers;
-    handlers.on_data = [self = shared_from_this()](std::string_view bytes) { return self->data(bytes); };
-    handlers.on_end = [self = shared_from_this()](Result<HttpAnswer> answer) { self->ended(std::move(answer)); };
-    exchange_ = api_->http().prepare(std::move(http), std::move(handlers));
-    Pipe::Hooks hooks;
-    hooks.on_room = [exchange = exchange_] { exchange->resume(); };
-    hooks.on_abandon = [exchange = exchange_] { exchange->cancel(); };
-    hooks.on_cancel = [self = shared_from_this()] { self->api_->http().post([self] { self->cancelled(); }); };
-    pipe_->set_hooks(std::move(hooks));
-    exchange_->begin();
-    api_->http().post([self = shared_from_this()] {
-      self->deadline_ = Clock::now() + self->allowed_;
-      self->watch(self->deadline_);
-    });
-  }
-
  private:
-  bool data(std::string_view bytes) {
-    if (!over_ && waiting_for_pid_ == 0 && !pipe_->has_room()) {
-      if (!paused_since_) paused_since_ = Clock::now();
-      return false;
-    }
-    if (paused_since_) deadline_ += Clock::now() - *std::exchange(paused_since_, std::nullopt);
-    lines_.feed(bytes, [this](std::string_view line) { return take(line); });
-    if (lines_.too_long() && !over_) {
-      fail(ErrorCode::api,
-           fmt::format("a line of the service's stream has more than {} bytes", LineCutter::kMaxLineBytes));
-    }
-    return true;
-  }
-
-  // False at the end.
-  bool take(std::string_view line) {
-    if (!context_) context_ = AnswerContext{request_.what, request_id(), api_->settings().api_key};
-    auto event = decode_event(line, *context_);
-    if (!event) {
-      over_ = true;
-      pipe_->fail(event.error());
-      exchange_->cancel();
-      return false;
-    }
+  void take(std::string_view line, const AnswerContext& context) override {
+    auto event = decode_event(line, context);
+    if (!event) return fail(event.error());
     switch (event->kind) {
       case CommandEvent::Kind::none:
         break;
@@ -138,11 +86,9 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
       case CommandEvent::Kind::error:
         over_ = true;
         pipe_->deliver(OutputStream::standard_error, withheld_);
-        refused(*event);
+        end_with_error(*event);
         break;
     }
-    if (over_) end_soon();
-    return !over_;
   }
 
   // The beginning of standard error waits as long as it may be the mark.
@@ -156,113 +102,34 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
     pipe_->deliver(stream, bytes);
   }
 
-  void refused(const CommandEvent& event) {
+  void end_with_error(const CommandEvent& event) {
     ErrorDetails details;
     details.signal = event.signal;
     details.oom = event.oom;
-    details.request_id = request_id();
-    details.detail = without_key(event.message, api_->settings().api_key);
-    const std::string_view said =
-        details.detail.empty() ? std::string_view("no message") : std::string_view(details.detail);
-    std::string text = fmt::format("{}: {}", request_.what, said.substr(0, 500));
-    std::string facts;
-    const std::string code = without_key(event.wire_code, api_->settings().api_key).substr(0, 64);
-    if (!code.empty()) facts = "code " + code;
-    if (!details.request_id.empty()) facts += (facts.empty() ? "request " : ", request ") + details.request_id;
-    if (!facts.empty()) text += fmt::format(" ({})", facts);
-    end_with(*api_, *pipe_, Error(event.code.value_or(ErrorCode::api), std::move(text), std::move(details)));
+    refused(error_of_event(event.wire_code, event.message, std::move(details)));
   }
 
-  void ended(Result<HttpAnswer> answer) {
-    stop_waiting();
-    ended_ = true;
-    request_id_ = answer ? answer->request_id : answer.error().details().request_id;
-    if (timer_ != 0) api_->http().loop().reactor().cancel_timer(std::exchange(timer_, 0));
-    if (over_) return;
-    if (!answer) return broke(answer.error());
-    if (answer->status < 200 || answer->status > 299) {
-      over_ = true;
-      return end_with(*api_, *pipe_, api_->refused(*answer, request_));
-    }
-    lines_.finish([this](std::string_view line) { return take(line); });
-    if (over_) return;
-    fail(ErrorCode::connection,
-         fmt::format("{}; {}",
-                     answer->has_length ? "the service ended its stream before the end of the command: the sandbox's "
-                                          "side went away"
-                                        : "the stream broke off before the end of the command: the connection or the "
-                                          "sandbox's side went away",
-                     kind_ == Kind::log ? kFollowOn : "whether the command still runs is not known"));
-  }
+  void refused(Error error) override { end_with(*api_, *pipe_, std::move(error)); }
 
-  void broke(const Error& error) {
-    over_ = true;
+  void broke(const Error& error) override {
+    if (kind_ == Kind::command) return EventFeed::broke(error);
     const Error told = api_->explain(error, request_);
     const bool answering = error.details().status_code != 0;
-    if (kind_ == Kind::log) return pipe_->fail(answering ? and_so(told, kFollowOn) : told);
-    if (error.code() == ErrorCode::cancelled) return pipe_->fail(and_so(told, "the command runs on until its timeout"));
-    if (error.code() != ErrorCode::connection || !started_) return pipe_->fail(told);
-    fail(ErrorCode::connection,
-         fmt::format("the connection to the service broke while the command ran; it runs on until its timeout ({})",
-                     without_key(error.message(), api_->settings().api_key)),
-         error.details());
+    pipe_->fail(answering ? and_so(told, kFollowOn) : told);
   }
 
-  void fail(ErrorCode code, std::string_view text, ErrorDetails details = {}) {
-    over_ = true;
-    details.request_id = request_id();
-    std::string whole = fmt::format("{}: {}", request_.what, text);
-    if (!details.request_id.empty()) whole += fmt::format(" (request {})", details.request_id);
-    pipe_->fail(Error(code, std::move(whole), std::move(details)));
-    exchange_->cancel();
-  }
-
-  std::string request_id() const {
-    return without_key(ended_ ? request_id_ : exchange_->request_id(), api_->settings().api_key);
-  }
-
-  // Comments alone keep an exchange alive, so the whole has an end of its own: the command's time and some more. Time
-  // in which our own side did not take data does not count.
-  void watch(Clock::time_point until) {
-    if (ended_ || over_) return;
-    timer_ = api_->http().loop().reactor().add_timer(until, [self = shared_from_this()] {
-      self->timer_ = 0;
-      const auto now = Clock::now();
-      if (self->paused_since_) return self->watch(now + seconds(1));
-      if (now < self->deadline_) return self->watch(self->deadline_);
-      self->too_late();
-    });
-  }
-  void too_late() {
-    const auto text = [](milliseconds time) { return std::chrono::duration<double>(time).count(); };
-    const milliseconds more = 2 * api_->settings().timeout;
-    ErrorDetails details;
-    details.stage = kStageTime;
-    fail(ErrorCode::connection,
-         fmt::format("the service's stream goes on without the end of the command, {} s after its timeout of {} s",
-                     text(more), text(allowed_ - more)),
-         std::move(details));
-  }
-  // Behind the last event nothing counts; the end of the answer lets the connection be used again, so it is waited for
-  // a little.
-  void end_soon() {
-    if (ended_) return;
-    auto& reactor = api_->http().loop().reactor();
-    if (timer_ != 0) reactor.cancel_timer(std::exchange(timer_, 0));
-    timer_ = reactor.add_timer(seconds(1), [self = shared_from_this()] {
-      self->timer_ = 0;
-      self->exchange_->cancel();
-    });
-  }
+  std::string consequence() const override { return kind_ == Kind::log ? kFollowOn : EventFeed::consequence(); }
 
   // Without its process id a command cannot be killed; it comes first, as a rule, so it is waited for a little.
-  void cancelled() {
+  void cancelled() override {
     if (over_ || waiting_for_pid_ != 0) return;
     if (kind_ == Kind::log || pipe_->pid() > 0) return end_cancelled();
-    waiting_for_pid_ =
-        api_->http().loop().reactor().add_timer(seconds(1), [self = shared_from_this()] { self->end_cancelled(); });
+    waiting_for_pid_ = api_->http().loop().reactor().add_timer(
+        seconds(1), [self = std::static_pointer_cast<CommandFeed>(shared_from_this())] { self->end_cancelled(); });
     exchange_->resume();
   }
+  bool waits_for_room() const override { return waiting_for_pid_ == 0; }
+  void exchange_ended() override { stop_waiting(); }
 
   void stop_waiting() {
     if (waiting_for_pid_ != 0) api_->http().loop().reactor().cancel_timer(std::exchange(waiting_for_pid_, 0));
@@ -299,21 +166,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   static constexpr const char* kFollowOn = "the command may still run: follow on from the offset reached";
 
   const Kind kind_;
-  const std::shared_ptr<Api> api_;
   const std::string sandbox_id_;
-  const ApiRequest request_;
-  const std::shared_ptr<Pipe> pipe_;
-  std::shared_ptr<Exchange> exchange_;
-  std::optional<AnswerContext> context_;
-  LineCutter lines_;
-  bool started_ = false;
-  bool over_ = false;   // the reader has its end
-  bool ended_ = false;  // so has the exchange
-  std::string request_id_;
-  milliseconds allowed_{0};
-  Clock::time_point deadline_;
-  std::optional<Clock::time_point> paused_since_;
-  base::Reactor::TimerId timer_ = 0;  // of watch() or end_soon()
   base::Reactor::TimerId waiting_for_pid_ = 0;
   std::string mark_;
   std::vector<std::string> argv_;
@@ -370,19 +223,19 @@ std::unique_ptr<Stream> exec_stream(std::shared_ptr<Api> api, const std::string&
   const ShellLine line = shell_line(request.argv);
   if (!request.streamed) return wait_for(api, sandbox_id, line, request);
   auto pipe = std::make_shared<Pipe>();
-  auto events = std::make_shared<EventStream>(EventStream::Kind::command, api, sandbox_id,
-                                              exec_request(sandbox_id, line.line, request), pipe);
-  events->look_for(line.not_found_mark, request.argv);
-  events->start(request.timeout);
+  auto feed = std::make_shared<CommandFeed>(CommandFeed::Kind::command, std::move(api), sandbox_id,
+                                            exec_request(sandbox_id, line.line, request), pipe);
+  feed->look_for(line.not_found_mark, request.argv);
+  feed->start(request.timeout);
   return std::make_unique<PipeStream>(std::move(pipe));
 }
 
 std::unique_ptr<Stream> follow_stream(std::shared_ptr<Api> api, const std::string& sandbox_id,
                                       const std::string& command_id, std::uint64_t offset, milliseconds timeout) {
   auto pipe = std::make_shared<Pipe>();
-  auto events = std::make_shared<EventStream>(EventStream::Kind::log, api, sandbox_id,
-                                              follow_request(sandbox_id, command_id, offset, timeout), pipe);
-  events->start(timeout);
+  auto feed = std::make_shared<CommandFeed>(CommandFeed::Kind::log, std::move(api), sandbox_id,
+                                            follow_request(sandbox_id, command_id, offset, timeout), pipe);
+  feed->start(timeout);
   return std::make_unique<PipeStream>(std::move(pipe));
 }
 

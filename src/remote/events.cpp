@@ -23,7 +23,7 @@ bool LineCutter::feed(std::string_view bytes, const std::function<bool(std::stri
     }
     const std::size_t end = bytes.find_first_of("\r\n");
     const std::string_view piece = bytes.substr(0, end);
-    if (rest_.size() + piece.size() > kMaxLineBytes) {
+    if (rest_.size() + piece.size() > max_line_bytes_) {
       over_ = too_long_ = true;
       rest_ = {};
       break;
@@ -53,14 +53,21 @@ bool LineCutter::finish(const std::function<bool(std::string_view)>& line) {
   return !over_;
 }
 
-Result<CommandEvent> decode_event(std::string_view line, const AnswerContext& context) {
-  CommandEvent event;
-  if (line.substr(0, 5) != "data:") return event;
+Result<std::optional<base::JsonValue>> event_json(std::string_view line, const AnswerContext& context,
+                                                  std::size_t max_bytes) {
+  if (line.substr(0, 5) != "data:") return std::optional<base::JsonValue>();
   line.remove_prefix(5);
   if (!line.empty() && line[0] == ' ') line.remove_prefix(1);
-  if (line.empty()) return event;
-  auto json = base::JsonValue::parse(line);
+  if (line.empty()) return std::optional<base::JsonValue>();
+  auto json = base::JsonValue::parse(line, max_bytes);
   if (!json) return bad_field(context, "data", fmt::format("is {}", json.error().message()));
+  return std::optional<base::JsonValue>(std::move(*json));
+}
+
+Result<CommandEvent> decode_event(std::string_view line, const AnswerContext& context) {
+  CommandEvent event;
+  ORKESTR_TRY(const auto json, event_json(line, context));
+  if (!json) return event;
   Fields fields(*json, context);
   const std::string kind = fields.text("kind");
   if (kind == "exec_started") {

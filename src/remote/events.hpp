@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "backend.hpp"
+#include "base/json.hpp"
 #include "orkestr/error.hpp"
 #include "remote/fields.hpp"
 
@@ -19,14 +20,17 @@ namespace orkestr::remote {
 class LineCutter {
  public:
   static constexpr std::size_t kMaxLineBytes = 8U << 20U;
+  explicit LineCutter(std::size_t max_line_bytes = kMaxLineBytes) : max_line_bytes_(max_line_bytes) {}
   // Calls `line` for each complete one, until it returns false; then, and after a line that is too long, nothing more
   // is taken. False in these cases.
   bool feed(std::string_view bytes, const std::function<bool(std::string_view)>& line);
   // What came after the last line end.
   bool finish(const std::function<bool(std::string_view)>& line);
   bool too_long() const { return too_long_; }
+  std::size_t max_line_bytes() const { return max_line_bytes_; }
 
  private:
+  std::size_t max_line_bytes_;
   std::string rest_;
   bool after_cr_ = false;
   bool over_ = false;
@@ -45,6 +49,10 @@ struct CommandEvent {
   int signal = 0;                                       // error
   bool oom = false;                                     // error
 };
+
+// The JSON of a `data:` line; nothing for any other one. Errors: api, for what is no JSON.
+Result<std::optional<base::JsonValue>> event_json(std::string_view line, const AnswerContext& context,
+                                                  std::size_t max_bytes = base::JsonValue::kMaxBytes);
 
 // One line of the stream. Kind::none for what is to be skipped. Errors: api, for what is no JSON or has wrong types.
 Result<CommandEvent> decode_event(std::string_view line, const AnswerContext& context);

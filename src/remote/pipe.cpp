@@ -4,6 +4,21 @@
 
 namespace orkestr::remote {
 
+namespace {
+
+// What an item counts as, of the window. An event costs something even where it brings little.
+std::size_t bytes_of(const StreamItem& item) {
+  if (item.kind != StreamItem::Kind::code) return item.data.size();
+  const CodeResult& result = item.code->result;
+  std::size_t bytes = sizeof(CodeEvent) + item.code->text.size() + item.code->error.value.size();
+  for (const auto* form : {&result.text, &result.html, &result.png, &result.json, &result.chart}) {
+    if (*form) bytes += (*form)->size();
+  }
+  return bytes;
+}
+
+}  // namespace
+
 void Pipe::set_hooks(Hooks hooks) {
   std::lock_guard lock(mutex_);
   if (!ended_) hooks_ = std::move(hooks);
@@ -42,7 +57,8 @@ void Pipe::gather(OutputStream stream, std::string_view bytes) {
   buffered_ += bytes.size();
   // Small pieces are put together while nobody takes them.
   StreamItem* last = !items_.empty() && items_.back() ? &*items_.back() : nullptr;
-  if (last != nullptr && last->stream == stream && last->data.size() + bytes.size() <= kPieceBytes) {
+  if (last != nullptr && last->kind == StreamItem::Kind::output && last->stream == stream &&
+      last->data.size() + bytes.size() <= kPieceBytes) {
     last->data += bytes;
     return;
   }
@@ -51,6 +67,19 @@ void Pipe::gather(OutputStream stream, std::string_view bytes) {
   if (bytes.size() > kPieceBytes / 8) item.data.reserve(kPieceBytes);  // more of its kind will follow
   item.data += bytes;
   items_.emplace_back(std::move(item));
+}
+
+void Pipe::deliver(CodeEvent event) {
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_) return;
+    StreamItem item;
+    item.kind = StreamItem::Kind::code;
+    item.code = std::make_unique<CodeEvent>(std::move(event));
+    buffered_ += bytes_of(item);
+    items_.emplace_back(std::move(item));
+  }
+  signal();
 }
 
 void Pipe::end(Result<StreamItem> item) {
@@ -115,7 +144,7 @@ std::optional<Result<StreamItem>> Pipe::take() {
     if (items_.empty()) return std::nullopt;
     item.emplace(std::move(items_.front()));
     items_.pop_front();
-    if (*item) buffered_ -= (*item)->data.size();
+    if (*item) buffered_ -= bytes_of(**item);
     if (starved_producer_ && buffered_ <= kWindowBytes / 2) {
       starved_producer_ = false;
       if (!ended_) room = hooks_.on_room;

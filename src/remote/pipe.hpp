@@ -35,6 +35,7 @@ class Pipe {
   // Likewise, but the reader is not woken: signal() follows.
   void gather(OutputStream stream, std::string_view bytes);
   void signal();
+  void deliver(CodeEvent event);
   void finish(CommandEnd end = {});  // the first end counts, of this and fail()
   void fail(Error error);
   void set_pid(std::int64_t pid);

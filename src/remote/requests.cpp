@@ -34,6 +34,12 @@ ApiRequest command_request(std::string_view verb, std::string_view id, std::stri
           {}};
 }
 
+ApiRequest context_request(std::string_view verb, std::string_view id, std::string_view context,
+                           std::string_view method, std::string_view rest = {}, std::string body = {}) {
+  return {fmt::format("{} code context {}", verb, context), std::string(method),
+          sandbox_path(id, fmt::format("/code/contexts/{}{}", url_encoded(context), rest)), std::move(body)};
+}
+
 void write_map(JsonWriter& json, std::string_view name, const std::map<std::string, std::string>& map) {
   json.key(name).begin_object();
   for (const auto& [key, value] : map) json.field(key, value);
@@ -203,6 +209,38 @@ ApiRequest follow_request(std::string_view sandbox_id, std::string_view command_
   const auto seconds = (timeout.count() + 999) / 1000;
   return command_request("logs of", sandbox_id, command_id, "GET",
                          fmt::format("/logs?follow=true&offset={}&timeout_seconds={}", offset, seconds));
+}
+
+ApiRequest run_code_request(std::string_view sandbox_id, std::string_view code, const CodeOptions& options,
+                            bool streamed) {
+  JsonWriter json;
+  json.begin_object().field("code", code).field("language", options.language).key("context_id");
+  if (options.context_id.empty()) {
+    json.null();
+  } else {
+    json.value(options.context_id);
+  }
+  write_seconds(json, "timeout_seconds", options.timeout);
+  if (streamed) json.field("stream", true);
+  json.end_object();
+  return sandbox_request("run code in", sandbox_id, "POST", "/code", json.take());
+}
+
+ApiRequest create_context_request(std::string_view sandbox_id, std::string_view cwd) {
+  JsonWriter json;
+  json.begin_object();
+  if (!cwd.empty()) json.field("cwd", cwd);
+  json.end_object();
+  return sandbox_request("create a code context in", sandbox_id, "POST", "/code/contexts", json.take());
+}
+ApiRequest list_contexts_request(std::string_view sandbox_id) {
+  return sandbox_request("list the code contexts of", sandbox_id, "GET", "/code/contexts");
+}
+ApiRequest restart_context_request(std::string_view sandbox_id, std::string_view context_id) {
+  return context_request("restart", sandbox_id, context_id, "POST", "/restart", "{}");
+}
+ApiRequest remove_context_request(std::string_view sandbox_id, std::string_view context_id) {
+  return context_request("remove", sandbox_id, context_id, "DELETE");
 }
 
 ApiRequest write_file_request(std::string_view sandbox_id, std::string_view path, std::string_view content, int mode) {

@@ -49,6 +49,13 @@ ApiRequest logs_request(std::string_view sandbox_id, std::string_view command_id
 ApiRequest follow_request(std::string_view sandbox_id, std::string_view command_id, std::uint64_t offset,
                           std::chrono::milliseconds timeout);
 
+ApiRequest run_code_request(std::string_view sandbox_id, std::string_view code, const CodeOptions& options,
+                            bool streamed);
+ApiRequest create_context_request(std::string_view sandbox_id, std::string_view cwd);
+ApiRequest list_contexts_request(std::string_view sandbox_id);
+ApiRequest restart_context_request(std::string_view sandbox_id, std::string_view context_id);
+ApiRequest remove_context_request(std::string_view sandbox_id, std::string_view context_id);
+
 ApiRequest write_file_request(std::string_view sandbox_id, std::string_view path, std::string_view content, int mode);
 ApiRequest read_file_request(std::string_view sandbox_id, std::string_view path);  // and list
 ApiRequest remove_file_request(std::string_view sandbox_id, std::string_view path);

@@ -2,6 +2,7 @@
 
 #include "base/cancellable.hpp"
 #include "remote/answers.hpp"
+#include "remote/code.hpp"
 #include "remote/commands.hpp"
 #include "remote/transfers.hpp"
 
@@ -120,6 +121,29 @@ CancelFunction RemoteSession::command_logs(std::string command_id, std::uint64_t
 std::unique_ptr<Stream> RemoteSession::follow_command(std::string command_id, std::uint64_t offset,
                                                       std::chrono::milliseconds timeout) {
   return follow_stream(api_, id_, command_id, offset, timeout);
+}
+
+CancelFunction RemoteSession::run_code(std::string code, CodeOptions options, Completion<CodeExecution> done) {
+  return api_->ask<CodeExecution>(run_code_request(id_, code, options, false), std::move(done), decode_execution,
+                                  {kMaxCodeAnswer, options.timeout});
+}
+Result<std::unique_ptr<Stream>> RemoteSession::run_code_stream(std::string code, CodeOptions options) {
+  return code_stream(api_, id_, code, options);
+}
+CancelFunction RemoteSession::create_context(std::string cwd, Completion<CodeContextInfo> done) {
+  return api_->ask<CodeContextInfo>(create_context_request(id_, cwd), std::move(done), decode_context,
+                                    {1U << 20U, kInterpreterTime});
+}
+CancelFunction RemoteSession::list_contexts(Completion<std::vector<CodeContextInfo>> done) {
+  return api_->ask<std::vector<CodeContextInfo>>(list_contexts_request(id_), std::move(done), decode_contexts);
+}
+CancelFunction RemoteSession::restart_context(std::string context_id, Completion<void> done) {
+  return api_->ask<void>(restart_context_request(id_, context_id), std::move(done),
+                         [](const JsonValue&, const AnswerContext&) { return Result<void>(); },
+                         {1U << 20U, kInterpreterTime});
+}
+CancelFunction RemoteSession::remove_context(std::string context_id, Completion<void> done) {
+  return api_->ask_nothing(remove_context_request(id_, context_id), std::move(done));
 }
 
 CancelFunction RemoteSession::pause(Completion<SandboxInfo> done) {

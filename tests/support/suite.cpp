@@ -46,6 +46,8 @@ const char* name_of(Has what) {
       return "volumes";
     case Has::webhooks:
       return "webhooks";
+    case Has::interpreter:
+      return "a code interpreter";
   }
   return "?";
 }

@@ -53,16 +53,17 @@ enum class Has {
   hosts,
   volumes,
   webhooks,
+  interpreter,
 };
 bool backend_has(Has what);
 void count_left_out(Has what);
 
-// True where the backend lacks it: then `attempt` must answer not_supported, naming the backend, and the scenario is
+// True where the backend lacks it: then `attempt` must answer `code`, naming the backend, and the scenario is
 // left out, which the end of the run tells.
 template <class Attempt>
-bool left_out(Has what, Attempt attempt) {
+bool left_out(Has what, Attempt attempt, ErrorCode code = ErrorCode::not_supported) {
   if (backend_has(what)) return false;
-  const Error error = must_fail(attempt(), ErrorCode::not_supported);
+  const Error error = must_fail(attempt(), code);
   CHECK_MESSAGE(error.message().find(client().backend()) != std::string::npos, error.message());
   count_left_out(what);
   return true;

@@ -87,6 +87,8 @@ std::string utf8(std::string_view bytes) {
   return out;
 }
 
+std::string event_text(const json::object& object) { return "data: " + json::serialize(object) + "\n\n"; }
+
 std::string encode64(std::string_view bytes) {
   std::string out(base64::encoded_size(bytes.size()), '\0');
   out.resize(base64::encode(out.data(), bytes.data(), bytes.size()));
@@ -170,6 +172,7 @@ void Routes::watch() {
 
 void Routes::end(ServedSandbox& sandbox, const std::string& reason) {
   std::vector<std::shared_ptr<ServedCommand>> commands;
+  std::vector<std::shared_ptr<ServedContext>> contexts;
   {
     std::lock_guard lock(mutex_);
     if (sandbox.status == "terminated") return;
@@ -177,6 +180,7 @@ void Routes::end(ServedSandbox& sandbox, const std::string& reason) {
     sandbox.end_reason = reason;
     sandbox.expires = Clock::now();
     commands = sandbox.commands;
+    contexts.swap(sandbox.contexts);
   }
   sandbox.guest->end();
   for (const auto& command : commands) {

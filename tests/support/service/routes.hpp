@@ -32,6 +32,8 @@ struct ServedCommand {
   std::thread thread;
 };
 
+struct ServedContext;  // of the code interpreter
+
 struct ServedSandbox {
   std::string id, status = "running", template_name, size, network, on_timeout, region, volume, end_reason;
   bool auto_resume = false, preview_auth = false;
@@ -41,6 +43,7 @@ struct ServedSandbox {
   std::chrono::system_clock::time_point created, expires, paused;
   std::unique_ptr<Guest> guest;
   std::vector<std::shared_ptr<ServedCommand>> commands;
+  std::vector<std::shared_ptr<ServedContext>> contexts;
   struct Sample {
     std::chrono::system_clock::time_point time;
     double cpu_percent = 0;
@@ -84,6 +87,12 @@ class Routes {
   void commands(Call& call);
   void logs(Call& call, ServedCommand& command);
   void follow(Call& call, ServedCommand& command, std::size_t offset);
+  void code(Call& call);
+  void run_code(Call& call, Guest& guest);
+  void contexts(Call& call, Guest& guest);
+  std::shared_ptr<ServedContext> context_of(ServedSandbox& sandbox, const std::string& id);
+  // Under the lock.
+  std::shared_ptr<ServedContext> add_context(ServedSandbox& sandbox, const std::string& id, const std::string& cwd);
   void files(Call& call);
   void read_file(Call& call, const std::string& path);
   void batch(Call& call);

@@ -19,10 +19,8 @@ GuestCommand command_of(const json::object& body) {
   return command;
 }
 
-std::string event(const json::object& object) { return "data: " + json::serialize(object) + "\n\n"; }
-
 std::string chunk(bool is_stdout, std::string_view bytes) {
-  return event({{"kind", "exec_chunk"}, {"stream", is_stdout ? "stdout" : "stderr"}, {"data", encode64(bytes)}});
+  return event_text({{"kind", "exec_chunk"}, {"stream", is_stdout ? "stdout" : "stderr"}, {"data", encode64(bytes)}});
 }
 
 std::int64_t in_ms(const GuestEnd& end) {
@@ -32,13 +30,13 @@ std::int64_t in_ms(const GuestEnd& end) {
 // The last event of a stream.
 std::string end_event(const GuestEnd& end) {
   if (end.timed_out) {
-    return event({{"kind", "error"}, {"code", "exec_timeout"}, {"message", "the command did not end in time"}});
+    return event_text({{"kind", "error"}, {"code", "exec_timeout"}, {"message", "the command did not end in time"}});
   }
   if (end.signal != 0) {
-    return event(
+    return event_text(
         {{"kind", "error"}, {"code", "exec_killed"}, {"message", "ended by a signal"}, {"signal", end.signal}});
   }
-  return event({{"kind", "exec_exited"}, {"code", end.exit_code}, {"duration_ms", in_ms(end)}});
+  return event_text({{"kind", "exec_exited"}, {"code", end.exit_code}, {"duration_ms", in_ms(end)}});
 }
 
 }  // namespace
@@ -85,13 +83,13 @@ void Routes::stream_exec(Call& call, const GuestCommand& command) {
         begin();
         if (pid)
           answer.stream("event: message\nid: 1\n" +
-                        event({{"kind", "exec_started"}, {"pid", *std::exchange(pid, {})}}));
+                        event_text({{"kind", "exec_started"}, {"pid", *std::exchange(pid, {})}}));
         answer.stream(chunk(is_stdout, bytes));
       },
       [&] {
         if (pid) {
           begin();
-          answer.stream(event({{"kind", "exec_started"}, {"pid", *std::exchange(pid, {})}}));
+          answer.stream(event_text({{"kind", "exec_started"}, {"pid", *std::exchange(pid, {})}}));
         }
         if (steady_clock::now() - last > std::chrono::seconds(5)) {
           begin();
@@ -104,8 +102,8 @@ void Routes::stream_exec(Call& call, const GuestCommand& command) {
     throw Refusal{404, "file_not_found", "cwd " + command.cwd + ": " + std::strerror(end.cwd_error)};
   }
   begin();
-  if (pid) answer.stream(event({{"kind", "exec_started"}, {"pid", *pid}}));
-  answer.stream(event({{"kind", "exec_usage"}, {"of_a_later_version", 1}}));
+  if (pid) answer.stream(event_text({{"kind", "exec_started"}, {"pid", *pid}}));
+  answer.stream(event_text({{"kind", "exec_usage"}, {"of_a_later_version", 1}}));
   answer.stream(end_event(end));
   answer.end_stream();
 }
@@ -226,7 +224,7 @@ void Routes::follow(Call& call, ServedCommand& command, std::size_t offset) {
   Answer& answer = call.answer;
   if (!answer.begin_stream("text/event-stream")) return;
   std::unique_lock lock(command.mutex);
-  if (command.pid > 0) answer.stream(event({{"kind", "exec_started"}, {"pid", command.pid}}));
+  if (command.pid > 0) answer.stream(event_text({{"kind", "exec_started"}, {"pid", command.pid}}));
   while (true) {
     command.changed.wait_for(lock, milliseconds(200), [&] { return command.over || command.log.size() > offset; });
     if (command.log.size() > offset) {

@@ -35,6 +35,8 @@ std::map<std::string, std::string> map_of(const json::object& body, const char* 
 double number_of(const json::object& body, const char* name, double fallback);
 // Bytes as JSON can hold them: what is no UTF-8 becomes U+FFFD.
 std::string utf8(std::string_view bytes);
+// One event of a stream.
+std::string event_text(const json::object& object);
 std::string encode64(std::string_view bytes);
 std::string decode64(std::string_view text);  // throws Refusal-less std::invalid_argument
 // With `digits` of a second, and Z or an offset.

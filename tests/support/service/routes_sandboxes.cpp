@@ -15,8 +15,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::array<const char*, 5> kTemplates = {"python-3.12", "python-3.12-bare", "node-22", "debian-12",
-                                                   "ubuntu-24.04"};
+constexpr std::array<const char*, 6> kTemplates = {"python-3.12", "python-3.12-bare", "node-22",
+                                                   "debian-12",   "ubuntu-24.04",     "code-interpreter"};
 
 milliseconds seconds(double value) { return milliseconds(static_cast<std::int64_t>(value * 1000)); }
 
@@ -208,6 +208,7 @@ void Routes::sandbox_route(Call& call) {
   if (call.rest.empty()) throw Refusal{405, "", "no such method"};
   if (call.rest[0] == "exec") return exec(call);
   if (call.rest[0] == "commands") return commands(call);
+  if (call.rest[0] == "code") return code(call);
   if (call.rest[0] == "files") return files(call);
   life_route(call, call.rest[0]);
 }
