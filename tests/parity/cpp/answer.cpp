@@ -68,6 +68,21 @@ class Fields {
   void write(const PoolMember& value) {
     Fields(json_).add("id", value.id).add("ready", value.ready).add("created_at", value.created_at);
   }
+  void write(const CodeResult& value) {
+    std::optional<Bytes> png;
+    if (value.png) png = Bytes{*value.png};
+    Fields(json_)
+        .add("type", value.type)
+        .add("text", value.text)
+        .add("html", value.html)
+        .add("png", png)
+        .add("json", value.json)
+        .add("chart", value.chart);
+  }
+  void write(const CodeError& value) {
+    Fields(json_).add("name", value.name).add("value", value.value).add("traceback", value.traceback);
+  }
+  void write(const CodeExecution& value) { put(json_, value); }
   void write(const Region& value) { Fields(json_).add("id", value.id).add("label", value.label); }
   template <class T>
   void write(const T& value) {
@@ -273,6 +288,45 @@ void put(JsonWriter& json, const SnapshotInfo& value) {
       .add("error_message", value.error_message)
       .add("created_at", value.created_at)
       .add("ready_at", value.ready_at);
+}
+
+void put(JsonWriter& json, const CodeExecution& value) {
+  Fields(json)
+      .add("results", value.results)
+      .add("stdout", value.stdout_data)
+      .add("stderr", value.stderr_data)
+      .add("error", value.error)
+      .add("execution_count", value.execution_count)
+      .add("context_id", value.context_id)
+      .add("duration_ms", value.duration.count())
+      .add("interrupted", value.interrupted)
+      .add("restarted", value.restarted)
+      .add("truncated", value.truncated)
+      .add("text", value.text());
+}
+
+void put(JsonWriter& json, const CodeEvent& value) {
+  using Kind = CodeEvent::Kind;
+  const auto only = [](bool has, const auto& member) { return has ? std::make_optional(member) : std::nullopt; };
+  const std::string stream = value.stream == OutputStream::standard_output ? "stdout" : "stderr";
+  Fields(json)
+      .add("kind", to_string(value.kind))
+      .add("stream", only(value.kind == Kind::output, stream))
+      .add("text", only(value.kind == Kind::output, value.text))
+      .add("result", only(value.kind == Kind::result, value.result))
+      .add("error", only(value.kind == Kind::error, value.error))
+      .add("execution", only(value.kind == Kind::done, value.execution));
+}
+
+void put(JsonWriter& json, const CodeContextInfo& value) {
+  Fields(json)
+      .add("id", value.id)
+      .add("language", value.language)
+      .add("cwd", value.cwd)
+      .add("created_at", value.created_at)
+      .add("last_used_at", value.last_used_at)
+      .add("executions", value.executions)
+      .add("alive", value.alive);
 }
 
 void put(JsonWriter& json, const VolumeInfo& value) {

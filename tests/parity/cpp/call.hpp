@@ -21,7 +21,8 @@ struct Stream {
   Result<std::optional<ExecChunk>> next() { return exec ? exec->next() : log->next(); }
 };
 
-using Handle = std::variant<Client, Sandbox, BackgroundCommand, std::shared_ptr<Stream>>;
+using Handle =
+    std::variant<Client, Sandbox, BackgroundCommand, std::shared_ptr<Stream>, std::shared_ptr<CodeStream>, CodeContext>;
 using Handles = std::map<int, Handle>;
 
 class Call {

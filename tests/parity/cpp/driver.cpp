@@ -38,6 +38,11 @@ Answer keep(const Call& call, LogStream stream) {
   return gives_nothing(call.keep(std::make_shared<Stream>(Stream{std::nullopt, std::move(stream)})));
 }
 
+Answer keep(const Call& call, CodeStream stream) {
+  return gives_nothing(call.keep(std::make_shared<CodeStream>(std::move(stream))));
+}
+Answer keep(const Call& call, const CodeContext& context) { return gives(context.info(), call.keep(context)); }
+
 Answer open_client(const Call& call) {
   ClientOptions options;
   const std::string backend = call.text("backend");
@@ -187,6 +192,39 @@ Answer log_stream(const Call& call) {
   return keep(call, command(call).stream(offset, timeout).value());
 }
 
+CodeOptions code_options(const Call& call) {
+  CodeOptions options;
+  call.get("language", options.language);
+  call.get("context_id", options.context_id);
+  call.get("timeout_ms", options.timeout);
+  return options;
+}
+
+CodeStream& code_stream(const Call& call) { return *call.on<std::shared_ptr<CodeStream>>(); }
+CodeContext& code_context(const Call& call) { return call.on<CodeContext>(); }
+
+Answer code_events(const Call& call) {
+  std::vector<CodeEvent> all;
+  while (auto event = code_stream(call).next().value()) all.push_back(std::move(*event));
+  return gives(all);
+}
+
+Answer code_contexts(const Call& call) {
+  std::vector<CodeContextInfo> all;
+  for (const CodeContext& one : sandbox(call).code_contexts().value()) all.push_back(one.info());
+  return gives(all);
+}
+
+Answer restart_context(const Call& call) {
+  code_context(call).restart().value();
+  return gives(code_context(call).info());
+}
+
+Answer close_code_stream(const Call& call) {
+  code_stream(call).close();
+  return gives_nothing();
+}
+
 int mode_of(const Call& call) {
   int mode = 0644;
   call.get("mode", mode);
@@ -321,6 +359,17 @@ const std::map<std::string, Member> kMembers = {
     {"stream.resize", resize},
     {"stream.cancel", [](C c) { return stream(c).exec->cancel(), gives_nothing(); }},
     {"stream.close", close},
+    {"sandbox.run_code", [](C c) { return gives(sandbox(c).run_code(c.text("code"), code_options(c)).value()); }},
+    {"sandbox.run_code_stream",
+     [](C c) { return keep(c, sandbox(c).run_code_stream(c.text("code"), code_options(c)).value()); }},
+    {"sandbox.create_code_context", [](C c) { return keep(c, sandbox(c).create_code_context(c.text("cwd")).value()); }},
+    {"sandbox.code_contexts", code_contexts},
+    {"code_stream.read", code_events},
+    {"code_stream.close", close_code_stream},
+    {"code_context.run_code",
+     [](C c) { return gives(code_context(c).run_code(c.text("code"), code_options(c)).value()); }},
+    {"code_context.restart", restart_context},
+    {"code_context.remove", [](C c) { return nothing(code_context(c).remove()); }},
     {"command.refresh", [](C c) { return command_now(c, command(c).refresh()); }},
     {"command.kill", [](C c) { return command_now(c, command(c).kill()); }},
     {"command.wait", wait},
