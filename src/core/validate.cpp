@@ -271,7 +271,7 @@ Result<void> check_code(std::string_view code, const CodeOptions& options) {
   const bool plain =
       std::all_of(options.language.begin(), options.language.end(), [](char c) { return c > ' ' && c < 0x7f; });
   if (options.language.empty() || options.language.size() > 64 || !plain) {
-    return invalid("language is {}; give the name of one, as \"python\"", shown(options.language));
+    return invalid("language is {}; give the name of one, for instance 'python'", shown(options.language));
   }
   if (!options.context_id.empty()) ORKESTR_CHECK(check_context_id(options.context_id));
   return check_run_timeout(options.timeout);

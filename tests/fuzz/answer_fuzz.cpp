@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "remote/answers.hpp"
+#include "remote/code.hpp"
 #include "remote/errors.hpp"
 #include "remote/events.hpp"
 
@@ -65,6 +66,10 @@ void events(std::string_view bytes) {
   for (const std::string& line : lines) check(decode_event(line, kContext));
 }
 
+void code_events(std::string_view bytes) {
+  for (const std::string& line : lines_of(bytes, bytes.size() + 1)) check(decode_code_line(line, kContext));
+}
+
 using Decoder = std::function<void(const JsonValue&)>;
 const std::vector<Decoder> kDecoders = {
     [](const JsonValue& json) { check(decode_sandbox(json, kContext)); },
@@ -94,14 +99,22 @@ const std::vector<Decoder> kDecoders = {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  const std::size_t chosen = static_cast<unsigned char>(data[0] - 'a') % (kDecoders.size() + 2);
+  const std::size_t chosen = static_cast<unsigned char>(data[0] - 'a') % (kDecoders.size() + 5);
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (chosen == kDecoders.size()) {
     refusal(rest);
-  } else if (chosen > kDecoders.size()) {
+  } else if (chosen == kDecoders.size() + 1) {
     events(rest);
+  } else if (chosen == kDecoders.size() + 2) {
+    code_events(rest);
   } else if (const auto json = JsonValue::parse(rest)) {
-    kDecoders[chosen](*json);
+    if (chosen == kDecoders.size() + 3) {
+      check(decode_execution(*json, kContext));
+    } else if (chosen == kDecoders.size() + 4) {
+      check(decode_contexts(*json, kContext));
+    } else {
+      kDecoders[chosen](*json);
+    }
   }
   return 0;
 }

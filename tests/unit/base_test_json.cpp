@@ -330,6 +330,19 @@ TEST_CASE("reader: 16 MiB and no more") {
   CHECK(JsonValue::parse(text(cap + 1)).error().message() == "JSON of 16777217 bytes: at most 16777216 are read");
 }
 
+TEST_CASE("reader: values are much larger than their text, so there is a limit to their number") {
+  std::string many = "[0";
+  for (std::size_t i = 2; i < JsonValue::kMaxValues; ++i) many += ",0";
+  CHECK(JsonValue::parse(many + "]").ok());
+  CHECK_FALSE(JsonValue::parse(many + ",0]").ok());
+}
+
+TEST_CASE("a value as text") {
+  const std::string text = R"({"b":[1,-2.5,null,true,"ü\n",{}],"a":{"a":[],"b":1e+300},"":9223372036854775807})";
+  CHECK(JsonValue::parse(" " + text + "\n").value().text() == text);
+  CHECK(JsonValue::parse("3").value().text() == "3");
+}
+
 TEST_CASE("reader: the error names the place") {
   auto message = [](std::string_view text) { return JsonValue::parse(text).error().message(); };
   CHECK(message("[1, 2, x]").find("at byte 7 of 9") != std::string::npos);

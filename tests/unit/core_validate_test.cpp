@@ -131,6 +131,24 @@ std::vector<Refusal> command_refusals() {
   };
 }
 
+std::vector<Refusal> code_refusals() {
+  const auto code = [](const std::string& text, auto change) {
+    CodeOptions options;
+    change(options);
+    return error_in(core::check_code(text, options));
+  };
+  using O = CodeOptions;
+  return {
+      {"code not UTF-8", code("print('\xff')", [](O&) {})},
+      {"code of 16 MiB and a byte", code(std::string((16U << 20U) + 1, ' '), [](O&) {})},
+      {"language empty", code("1", [](O& o) { o.language = ""; })},
+      {"language with a blank", code("1", [](O& o) { o.language = "py thon"; })},
+      {"code timeout 0", code("1", [](O& o) { o.timeout = 0ms; })},
+      {"code timeout 24 h and 1 ms", code("1", [](O& o) { o.timeout = 24h + 1ms; })},
+      {"context with a slash", code("1", [](O& o) { o.context_id = "a/b"; })},
+  };
+}
+
 std::vector<Refusal> other_refusals() {
   auto path = [](const std::string& p) { return error_in(core::check_path("path", p)); };
   auto writable = [](const std::string& p) { return error_in(core::check_writable_path("path", p)); };
@@ -178,7 +196,7 @@ std::string golden_path() { return std::string(ORKESTR_TESTS_DIR) + "/golden/err
 
 TEST_CASE("every refusal has the text that tests/golden/errors.txt holds") {
   std::string text;
-  for (const auto& group : {create_refusals(), command_refusals(), other_refusals()}) {
+  for (const auto& group : {create_refusals(), command_refusals(), code_refusals(), other_refusals()}) {
     for (const auto& refusal : group) {
       CAPTURE(refusal.name);
       REQUIRE(refusal.error);
@@ -198,6 +216,12 @@ TEST_CASE("every refusal has the text that tests/golden/errors.txt holds") {
 }
 
 TEST_CASE("what is allowed is allowed, up to the limit") {
+  CodeOptions code;
+  code.context_id = std::string(128, 'c');
+  code.language = std::string(64, 'l');
+  code.timeout = 24h;
+  CHECK(core::check_code("", code).ok());
+  CHECK(core::check_code("\0ü"s + std::string(16U << 20U, ' ').substr(3), code).ok());
   CHECK_FALSE(create([](CreateOptions&) {}));
   CHECK_FALSE(create([](CreateOptions& o) {
     o.template_name = "ubuntu-24.04";
