@@ -7,6 +7,7 @@ left but records.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -111,6 +112,19 @@ def stalled(home):
             yield stalled
         finally:
             os.kill(machine, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def running_service() -> Iterator[str]:
+    """The URL of a test service; its key is `test-key`, and 127.0.0.1 must not go through a proxy."""
+    program = ROOT / "build" / "bin" / "orkestr-test-service"
+    process = subprocess.Popen([program, "--no-record"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    try:
+        yield process.stdout.readline().split()[0]
+    finally:
+        process.stdin.close()
+        assert process.wait(60) == 0
 
 
 class Script:

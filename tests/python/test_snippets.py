@@ -6,17 +6,15 @@ A piece of a program says what stands around it: ```js with: sandbox
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Iterator
 
 import pytest
-from conftest import ROOT, TEMPLATE
+from conftest import ROOT, TEMPLATE, running_service
 
 pytestmark = pytest.mark.vm
 
@@ -115,24 +113,12 @@ def command_of(block: Block, code: str, directory: pathlib.Path) -> list[str]:
     return ["bash", file]
 
 
-@contextlib.contextmanager
-def service() -> Iterator[str]:
-    program = ROOT / "build" / "bin" / "orkestr-test-service"
-    process = subprocess.Popen([program, "--no-record"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin and process.stdout
-    try:
-        yield process.stdout.readline().split()[0]
-    finally:
-        process.stdin.close()
-        assert process.wait(60) == 0
-
-
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_block(block: Block, home: pathlib.Path, tmp_path: pathlib.Path) -> None:
     if block.around != "service":
         run(command_of(block, block.code, tmp_path), tmp_path)
         return
-    with service() as url:
+    with running_service() as url:
         code = block.code.replace("https://…", url).replace("…", "test-key")
         run(command_of(block, code, tmp_path), tmp_path, no_proxy="127.0.0.1")
 

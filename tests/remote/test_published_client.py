@@ -39,7 +39,8 @@ out.append([r.stdout, r.stderr, r.exit_code, isinstance(r.duration_ms, int)])
 r = s.exec("pwd; echo $W", cwd="/tmp", env={"W": "word"}, timeout_seconds=5)
 out.append([r.stdout, r.exit_code])
 out.append([[c.stream, c.data, c.exit_code] for c in s.exec_stream("echo one; sleep 0.3; echo two >&2; exit 4")])
-out.append([[c.stream, c.data, c.exit_code] for c in s.exec_stream("pwd; echo $W", cwd="/tmp", env={"W": "word"}, timeout_seconds=5)])
+chunks = list(s.exec_stream("pwd; echo $W", cwd="/tmp", env={"W": "word"}, timeout_seconds=5))  # bash writes twice: one chunk or two
+out.append(["".join(c.data for c in chunks), chunks[-1].exit_code])
 files = s.files
 files.write("/workspace/a", "text ä")
 files.write_bytes("/workspace/b", bytes(range(256)), mode=0o600)
@@ -131,6 +132,97 @@ print(json.dumps(out))
 """
 
 
+CODE = """
+import json, os, urllib.request
+from orkestr import CodeContext, CodeError, CodeExecution, CodeResult, CodeStreamEvent, OrkestrError, Sandbox
+
+out = []
+
+def result(r):
+    return [type(r) is CodeResult, r.type, r.text, r.html, r.png, r.json, r.chart, list(r.png_bytes() or b"")]
+
+def error(e):
+    return e and [type(e) is CodeError, e.name, e.value, e.traceback]
+
+def execution(e):
+    return e and [type(e) is CodeExecution, [result(r) for r in e.results], e.stdout, e.stderr, error(e.error), e.execution_count,
+                  e.context_id[:4], type(e.duration_ms).__name__, e.interrupted, e.restarted, e.truncated, e.text]
+
+def event(e):
+    return [type(e) is CodeStreamEvent, e.kind, e.stream, e.text, e.result and result(e.result), error(e.error), execution(e.execution)]
+
+def seen(c):
+    return [type(c) is CodeContext, c.id[:4], c.language, c.cwd, c.executions, c.alive, c.created_at.utcoffset().total_seconds(),
+            c.last_used_at and c.last_used_at >= c.created_at, c == CodeContext(c.id, c.language, c.cwd, c.created_at, c.last_used_at, c.executions)]
+
+def classes(e):
+    return [one.__name__ for one in type(e).__mro__ if one.__name__ in PUBLISHED]
+
+def failing(*calls):
+    for call in calls:
+        try:
+            call()
+            out.append(None)
+        except OrkestrError as e:
+            detail = str(e.detail).replace(s.id, "SANDBOX").replace(d.id, "CONTEXT")
+            out.append([classes(e), e.status_code, detail])
+
+PUBLISHED = ("InterpreterUnavailable", "SandboxNotFound", "SandboxNotReady", "APIError", "OrkestrError")
+RICH = '''
+class Rich:
+    def __repr__(self): return "rich"
+    def _repr_html_(self): return "<b>ü</b>"
+    def _repr_png_(self): return bytes(range(256))
+    def _repr_json_(self): return {"b": [1, 2.5, None, True, 2**60, 1e300, {}], "a": "ü"}
+    def _repr_chart_(self): return {"type": "bar", "elements": []}
+Rich()
+'''
+s = Sandbox.create(template="code-interpreter")
+out.append([seen(c) for c in s.code_contexts()])
+out.append(execution(s.run_code("import sys\\nx = 6\\nprint('ü')\\nprint('err', file=sys.stderr)\\nx * 7")))
+out.append(execution(s.run_code(RICH, language="python", context_id="default", timeout_seconds=20)))
+out.append(execution(s.run_code("1 / 0", context_id=None)))
+out.append(execution(s.run_code("import time; time.sleep(30)", timeout_seconds=1)))
+out.append(execution(s.run_code("print('x' * 2_000_000); x")))
+out.append([event(e) for e in s.run_code_stream("sys.stdout.write('one'); display(1); sys.stderr.write('two'); None")])
+out.append([event(e) for e in s.run_code_stream(RICH + "1 / 0", language="python", context_id="default", timeout_seconds=20)])
+c = s.create_code_context()
+d = s.create_code_context(cwd="/tmp")
+out.append([seen(one) for one in (c, d, *s.code_contexts())])
+out.append(execution(d.run_code("y = 1")))
+out.append(execution(d.run_code("import os; [y, os.getcwd()]", timeout_seconds=20)))
+out.append(execution(s.run_code("y", context_id=d.id)))
+out.append([event(e) for e in s.run_code_stream("y", context_id=d.id)])
+out.append(d.restart() is d)
+out.append(execution(d.run_code("y")))
+out.append([seen(one) for one in s.code_contexts()])
+out.append(d.remove())
+out.append(execution(s.run_code("import os; os._exit(1)")))
+out.append(execution(s.run_code("x")))
+failing(d.remove, d.restart, lambda: d.run_code("1"), lambda: s.run_code("1", context_id=d.id), lambda: [*s.run_code_stream("1", context_id="ctx_none")],
+        lambda: s.create_code_context(cwd="/nowhere"))
+try:
+    s.run_code("1", language="basic")
+except OrkestrError as e:
+    out.append([e.status_code, e.detail])  # its class is of the test service's own code
+for code in ("interpreter_unavailable", "of_a_later_version"):
+    body = "data: " + json.dumps({"kind": "error", "error": {"name": "E", "value": "why", "traceback": []}, "error_code": code}) + "\\n\\n"
+    raw = "HTTP/1.1 200 -\\r\\nConnection: close\\r\\nContent-Type: text/event-stream\\r\\n\\r\\n" + body
+    fault = {"target": "/code", "raw": raw}
+    urllib.request.urlopen(os.environ["ORKESTR_BASE_URL"] + "/_test/fault", json.dumps(fault).encode()).read()
+    try:
+        list(s.run_code_stream("1"))
+    except OrkestrError as e:
+        out.append(["InterpreterUnavailable" in classes(e), e.status_code, "why" in str(e)])  # ours may be a finer class
+plain = Sandbox.create(template="python-3.12")
+failing(lambda: plain.run_code("1"), lambda: [*plain.run_code_stream("1")], plain.create_code_context, plain.code_contexts)
+plain.terminate()
+s.terminate()
+failing(lambda: s.run_code("1"), lambda: [*s.run_code_stream("1")], s.code_contexts)
+print(json.dumps(out))
+"""
+
+
 def normalised(requests: list[dict]) -> list[tuple]:
     """Everything that was asked, but for ids that differ by run."""
     seen: dict[str, str] = {}
@@ -138,7 +230,7 @@ def normalised(requests: list[dict]) -> list[tuple]:
     def plain(text: str) -> str:
         words = text.replace("/", " / ").replace('"', ' " ').replace("&", " & ").replace("?", " ? ").split(" ")
         return "".join(
-            seen.setdefault(word, f"ID{len(seen)}") if word[:4] in ("sbx_", "cmd_", "vol_", "whk_") or word[:5] == "snap_" else word for word in words
+            seen.setdefault(word, f"ID{len(seen)}") if word[:4] in ("sbx_", "cmd_", "vol_", "whk_", "ctx_") or word[:5] == "snap_" else word for word in words
         )
 
     result = []
@@ -151,7 +243,7 @@ def normalised(requests: list[dict]) -> list[tuple]:
     return result
 
 
-@pytest.fixture(scope="module", params=["CALLS", "ACCOUNT"])
+@pytest.fixture(scope="module", params=["CALLS", "ACCOUNT", "CODE"])
 def both(request) -> list[tuple[list, list]]:
     calls = globals()[request.param]
     assert PUBLISHED.exists(), f"{PUBLISHED} is missing: ./dev test remote makes it"

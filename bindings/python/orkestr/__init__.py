@@ -48,6 +48,7 @@ from .errors import (
     VmError,
     VolumeInUse,
 )
+from .code import CodeContext, CodeError, CodeExecution, CodeResult, CodeStream, CodeStreamEvent
 from .command import BackgroundCommand, CommandLogs, LogStream
 from .events import Event
 from .files import BatchWriteResult, FileEntry, FileStat, FileWriter, PresignedURL
@@ -75,6 +76,12 @@ __all__ = [
     "BackgroundCommand",
     "BatchWriteResult",
     "Cancelled",
+    "CodeContext",
+    "CodeError",
+    "CodeExecution",
+    "CodeResult",
+    "CodeStream",
+    "CodeStreamEvent",
     "CommandLogs",
     "Event",
     "ExecChunk",

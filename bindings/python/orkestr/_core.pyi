@@ -164,6 +164,67 @@ def start_command(sandbox: Sandbox, line: bytes, arguments: dict[str, Any]) -> C
 def list_commands(sandbox: Sandbox) -> Sequence[Command]: ...
 def get_command(sandbox: Sandbox, command_id: bytes) -> Command: ...
 
+class CodeResultRecord(TypedDict):
+    type: str
+    text: str | None
+    html: str | None
+    png: bytes | None
+    json: str | None
+    chart: str | None
+
+class CodeErrorRecord(TypedDict):
+    name: str
+    value: str
+    traceback: list[str]
+
+class CodeExecutionRecord(TypedDict):
+    results: list[CodeResultRecord]
+    stdout: str
+    stderr: str
+    error: CodeErrorRecord | None
+    execution_count: int | None
+    context_id: str
+    duration_ms: int
+    interrupted: bool
+    restarted: bool
+    truncated: list[str]
+
+class CodeEventRecord(TypedDict):
+    kind: str
+    stream: str | None
+    text: str | None
+    result: CodeResultRecord | None
+    error: CodeErrorRecord | None
+    execution: CodeExecutionRecord | None
+
+class CodeContextRecord(TypedDict):
+    id: str
+    language: str
+    cwd: str
+    created_at: int | None
+    last_used_at: int | None
+    executions: int
+    alive: bool
+
+class CodeOutput:
+    def next(self) -> CodeEventRecord | None: ...
+    def close(self) -> None: ...
+
+class CodeContext:
+    def info(self) -> CodeContextRecord: ...
+    def run_code(self, code: bytes, timeout_ms: int) -> CodeExecutionRecord: ...
+    def restart(self) -> None: ...
+    def remove(self) -> None: ...
+
+def run_code(
+    sandbox: Sandbox, code: bytes, language: bytes, context_id: bytes, timeout_ms: int
+) -> CodeExecutionRecord: ...
+def run_code_stream(
+    sandbox: Sandbox, code: bytes, language: bytes, context_id: bytes, timeout_ms: int
+) -> CodeOutput: ...
+def create_code_context(sandbox: Sandbox, cwd: bytes) -> CodeContext: ...
+def code_contexts(sandbox: Sandbox) -> Sequence[CodeContext]: ...
+
 class LimitsRecord(TypedDict):
     plan: str
     allowed_sizes: list[str]

@@ -11,6 +11,7 @@ from . import _core
 from ._attributes import SandboxAttributes
 from ._collect import collect
 from .client import OrkestrClient, choose
+from .code import CodeContext, CodeError, CodeExecution, CodeResult, CodeStream, CodeStreamEvent
 from .command import BackgroundCommand, CommandLogs, LogStream
 from .errors import OrkestrError
 from .events import Event, follow as follow_events, look, to_microseconds
@@ -32,10 +33,11 @@ from .volume import Volume
 from .webhook import Webhook, verify_webhook_signature
 
 __all__ = [
-    "BackgroundCommand", "BatchWriteResult", "CommandLogs", "ExecChunk", "ExecResult", "ExecStream", "FileEntry",
-    "FileStat", "Files", "LogStream", "PresignedURL", "Sandbox", "SandboxCpuMetrics", "SandboxLifetimeUsage",
-    "SandboxLimits", "SandboxMemoryMetrics", "SandboxMetrics", "SandboxMetricsSample", "SandboxRegionInfo",
-    "SandboxSizeInfo", "Snapshot", "Volume", "Webhook", "verify_webhook_signature",
+    "BackgroundCommand", "BatchWriteResult", "CodeContext", "CodeError", "CodeExecution", "CodeResult", "CodeStream",
+    "CodeStreamEvent", "CommandLogs", "ExecChunk", "ExecResult", "ExecStream", "FileEntry", "FileStat", "Files",
+    "LogStream", "PresignedURL", "Sandbox", "SandboxCpuMetrics", "SandboxLifetimeUsage", "SandboxLimits",
+    "SandboxMemoryMetrics", "SandboxMetrics", "SandboxMetricsSample", "SandboxRegionInfo", "SandboxSizeInfo",
+    "Snapshot", "Volume", "Webhook", "verify_webhook_signature",
 ]
 
 
@@ -378,6 +380,55 @@ class Sandbox(SandboxAttributes):
     def _run(self, command: bytes | Sequence[bytes], arguments: dict[str, Any]) -> ExecResult:
         return ExecResult._from_native(self._live().run(command, arguments))
 
+    # Code.
+
+    def run_code(
+        self, code: str, *, language: str = "python", context_id: str | None = None, timeout_seconds: float = 60
+    ) -> CodeExecution:
+        """Runs code in an interpreter that stays: variables, imports and figures are there in the next run of the context.
+
+        For sandboxes of a service that were made from the template ``code-interpreter``, or one built on it. What the
+        code raises, and a run that was interrupted, are results.
+
+        Args:
+            code: at most 16 MiB.
+            language: what else there is depends on the template.
+            context_id: of a :class:`CodeContext`; None: the context ``"default"``.
+            timeout_seconds: 0.001 to 86400; then the run is interrupted. After Ctrl-C it goes on until then.
+
+        Raises: :class:`InterpreterUnavailable` in any other sandbox, and in every local one: use :meth:`exec` there;
+        :class:`SandboxNotFound` for an unknown context; :class:`SandboxNotReady`.
+        """
+        return CodeExecution._from_native(
+            _core.run_code(self._live(), *_code_arguments(code, language, context_id, timeout_seconds))
+        )
+
+    def run_code_stream(
+        self, code: str, *, language: str = "python", context_id: str | None = None, timeout_seconds: float = 60
+    ) -> CodeStream:
+        """Like :meth:`run_code`, with what comes as it comes: an iterator of :class:`CodeStreamEvent`, the last one
+        ``"done"``."""
+        return CodeStream(
+            _core.run_code_stream(self._live(), *_code_arguments(code, language, context_id, timeout_seconds))
+        )
+
+    def create_code_context(self, *, cwd: str | None = None) -> CodeContext:
+        """A new interpreter beside the others of this sandbox, with variables of its own.
+
+        Args:
+            cwd: its working directory, absolute; None: the service chooses.
+
+        Raises: :class:`InterpreterUnavailable` as :meth:`run_code`; :class:`FileNotFound` when ``cwd`` is not there.
+        """
+        return CodeContext._of(_core.create_code_context(self._live(), check.optional_text("cwd", cwd) or b""))
+
+    def code_contexts(self) -> _List[CodeContext]:
+        """Every context of this sandbox that was used or created; from any process.
+
+        Raises: :class:`InterpreterUnavailable` as :meth:`run_code`.
+        """
+        return [CodeContext._of(native) for native in _core.code_contexts(self._live())]
+
     @property
     def files(self) -> Files:
         """The sandbox's files."""
@@ -508,3 +559,14 @@ def _exec_arguments(cwd: str, env: Mapping[str, str] | None, timeout_seconds: fl
         "env": check.text_map("env", env),
         "timeout_ms": check.milliseconds("timeout_seconds", timeout_seconds),
     }
+
+
+def _code_arguments(
+    code: str, language: str, context_id: str | None, timeout_seconds: float
+) -> tuple[bytes, bytes, bytes, int]:
+    return (
+        check.text("code", code),
+        check.text("language", language),
+        check.optional_text("context_id", context_id) or b"",
+        check.milliseconds("timeout_seconds", timeout_seconds),
+    )

@@ -1,12 +1,11 @@
 // Background commands and their logs as they come.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <memory>
-#include <mutex>
 
 #include "convert.hpp"
+#include "pulled.hpp"
 #include "wait.hpp"
 
 namespace orkestr::python {
@@ -14,6 +13,8 @@ namespace orkestr::python {
 namespace py = pybind11;
 
 namespace {
+
+using LogOutput = Pulled<LogStream>;
 
 py::dict to_python(const CommandInfo& info) {
   py::dict out;
@@ -34,42 +35,6 @@ py::dict to_python(const CommandLogs& logs) {
   out["truncated"] = logs.truncated;
   return out;
 }
-
-// As Output in streams.cpp: one user at a time, close() from any thread.
-class LogOutput {
- public:
-  explicit LogOutput(LogStream stream) : stream_(std::move(stream)) {}
-
-  // The next chunk as a tuple; None at the end and after close(). An interrupt leaves the command alone.
-  py::object next() {
-    while (true) {
-      Result<std::optional<ExecChunk>> next = without_gil([this] {
-        const auto lock = exclusive();
-        return stream_.next(kSlice);
-      });
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      const std::optional<ExecChunk> chunk = take(std::move(next));
-      if (!chunk) return py::none();
-      if (chunk->is_final() || !chunk->data.empty()) return python::to_python(*chunk);
-    }
-  }
-  void close() {
-    without_gil([this] {
-      const auto lock = exclusive();
-      stream_.close();
-      return true;
-    });
-  }
-
- private:
-  std::unique_lock<std::mutex> exclusive() {
-    return getpid() == owner_ ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
-  }
-
-  const pid_t owner_ = getpid();
-  std::mutex mutex_;
-  LogStream stream_;
-};
 
 BackgroundCommand start(const Sandbox& sandbox, const std::string& line, const py::dict& arguments) {
   ExecOptions options = exec_options(arguments);

@@ -25,6 +25,11 @@ pybind11::dict to_python(const FileStat& stat);
 pybind11::dict to_python(const Event& event);
 // (is_stdout, data, exit_code or None, duration_ms)
 pybind11::tuple to_python(const ExecChunk& chunk);
+pybind11::dict to_python(const CodeEvent& event);
+
+// Not what a stream gives when nothing came in time.
+inline bool has_come(const ExecChunk& chunk) { return chunk.is_final() || !chunk.data.empty(); }
+inline bool has_come(const CodeEvent& event) { return event.kind != CodeEvent::Kind::output || !event.text.empty(); }
 
 pybind11::bytes to_bytes(std::string_view data);
 // Hosts, rules and console lines come from a guest: text for people, so damage is shown rather than raised.
@@ -59,6 +64,7 @@ void bind_sandbox(pybind11::module_& module);
 void bind_streams(pybind11::module_& module);
 void bind_templates(pybind11::module_& module);
 void bind_commands(pybind11::module_& module);
+void bind_code(pybind11::module_& module);
 void bind_account(pybind11::module_& module);
 void bind_surface(pybind11::module_& module);
 // orkestr._core.pool

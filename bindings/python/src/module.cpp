@@ -137,6 +137,7 @@ PYBIND11_MODULE(_core, module) {
   orkestr::python::bind_streams(module);
   orkestr::python::bind_templates(module);
   orkestr::python::bind_commands(module);
+  orkestr::python::bind_code(module);
   orkestr::python::bind_account(module);
   orkestr::python::bind_surface(module);
   orkestr::python::bind_pool(module);

@@ -107,6 +107,35 @@ def command_record(value: orkestr.BackgroundCommand) -> dict[str, Any]:
     return fields(value, "id", "command", "pid", "status", "exit_code", "started_at")
 
 
+def code_result_record(value: orkestr.CodeResult) -> dict[str, Any]:
+    png, forms = value.png_bytes(), {"json": value.json, "chart": value.chart}
+    compact = {name: None if form is None else json.dumps(form, ensure_ascii=False, separators=(",", ":")) for name, form in forms.items()}
+    return fields(value, "type", "text", "html", png=None if png is None else hexed(png), **compact)
+
+
+def code_error_record(value: orkestr.CodeError | None) -> dict[str, Any] | None:
+    return None if value is None else fields(value, "name", "value", "traceback")
+
+
+def execution_record(value: orkestr.CodeExecution) -> dict[str, Any]:
+    return fields(
+        value, "stdout", "stderr", "execution_count", "context_id", "duration_ms", "interrupted", "restarted", "truncated", "text",
+        results=[code_result_record(one) for one in value.results], error=code_error_record(value.error),
+    )  # fmt: skip
+
+
+def code_event_record(value: orkestr.CodeStreamEvent) -> dict[str, Any]:
+    return fields(
+        value, "kind", "stream", "text", error=code_error_record(value.error),
+        result=None if value.result is None else code_result_record(value.result),
+        execution=None if value.execution is None else execution_record(value.execution),
+    )  # fmt: skip
+
+
+def code_context_record(value: orkestr.CodeContext) -> dict[str, Any]:
+    return fields(value, "id", "language", "created_at", "last_used_at", "executions", "alive", cwd=value.cwd or "")
+
+
 def stat_record(value: orkestr.FileStat) -> dict[str, Any]:
     changed = moment(value.modified_at) or 0
     return fields(value, "exists", "is_dir", "size", mode=value.mode or 0, modified_at=changed)
@@ -265,6 +294,16 @@ def logs(call: Call) -> Any:
     return {"value": fields(value, "start_offset", "size", "truncated", "next_offset", content=hexed(value.content_bytes))}
 
 
+def run_code(call: Call, member: str) -> Any:
+    arguments = call.given(language=text, context_id=text) | seconds(call)
+    return getattr(call.on(), member)(call.text("code"), **arguments)
+
+
+def create_code_context(call: Call) -> Any:
+    context = call.on().create_code_context(**call.given(cwd=text))
+    return keep(context, code_context_record(context))
+
+
 def write_stream(call: Call) -> Any:
     writer = call.on().files.write_stream(call.text("path"), **call.given(mode=integer))
     for piece in pieces(call, "pieces"):
@@ -352,6 +391,10 @@ MEMBERS: dict[str, Callable[[Call], Any]] = {
     "sandbox.metrics": lambda c: value(metrics_record(c.on().metrics(**c.given(since=time)))),
     "sandbox.snapshot": lambda c: value(snapshot_record(c.on().snapshot(**c.given(name=text)))),
     "sandbox.get_host": lambda c: value(c.on().get_host(integer(c, "port"))),
+    "sandbox.run_code": lambda c: value(execution_record(run_code(c, "run_code"))),
+    "sandbox.run_code_stream": lambda c: keep(run_code(c, "run_code_stream")),
+    "sandbox.create_code_context": create_code_context,
+    "sandbox.code_contexts": lambda c: a_list(c.on().code_contexts(), code_context_record),
     "sandbox.terminate": lambda c: of_sandbox(c, "terminate"),
     "stream.read": read,
     "stream.write": lambda c: c.on().write(c.raw["data"], **seconds(c)),
@@ -364,6 +407,11 @@ MEMBERS: dict[str, Callable[[Call], Any]] = {
     "command.wait": lambda c: of_command(c, "wait", **seconds(c, to="timeout")),
     "command.logs": logs,
     "command.stream": lambda c: keep(c.on().stream(**c.given(offset=integer, timeout_seconds=integer))),
+    "code_stream.read": lambda c: a_list(c.on(), code_event_record),
+    "code_stream.close": lambda c: c.on().close(),
+    "code_context.run_code": lambda c: value(execution_record(run_code(c, "run_code"))),
+    "code_context.restart": lambda c: value(code_context_record(c.on().restart())),
+    "code_context.remove": lambda c: c.on().remove(),
     "files.read": lambda c: value(hexed(c.on().files.read_bytes(c.text("path")))),
     "files.write": lambda c: c.on().files.write_bytes(c.text("path"), c.raw["content"], **c.given(mode=integer)),
     "files.read_stream": read_stream,
