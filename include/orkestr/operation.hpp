@@ -5,7 +5,8 @@
 //   ... poll(pending.fd()) in your own loop, or pending.wait(50ms), or
 //   Result<ExecResult> result = pending.get();
 //
-// The synchronous functions are `xyz_async(...).get()`.
+// The synchronous functions are `xyz_async(...).get()`. Those that return an Operation do not wait: what takes more
+// than some milliseconds is done on a thread of the client, or in the sandbox's supervisor.
 //
 // Thread safety: all members may be called from any thread; get() takes the result and may be called once. Dropping an
 // Operation does not cancel it: the work goes on and its result is discarded.

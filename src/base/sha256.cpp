@@ -62,11 +62,12 @@ std::string hmac_sha256_hex(std::string_view key, std::string_view bytes) {
   return hex_of(digest);
 }
 
-Result<std::string> sha256_file(const std::string& path) {
+Result<std::string> sha256_file(const std::string& path, const std::stop_token& stop) {
   ORKESTR_TRY(auto file, open_at(AT_FDCWD, path, O_RDONLY));
   Sha256 sum;
   std::vector<char> buffer(256U << 10U);
   for (;;) {
+    if (stop.stop_requested()) return Error(ErrorCode::cancelled, fmt::format("read {}: cancelled", path));
     ssize_t n = ::read(file.get(), buffer.data(), buffer.size());
     if (n == 0) return sum.hex();
     if (n > 0) {

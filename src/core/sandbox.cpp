@@ -54,8 +54,14 @@ Operation<Sandbox> Sandbox::get_async(std::string_view sandbox_id, std::optional
   auto impl = client_of(client);
   if (!impl) return completed<Sandbox>(impl.error());
   if (auto good = core::check_sandbox_id(sandbox_id); !good) return completed<Sandbox>(good.error());
-  return core::submit<Sandbox>(
-      [&](auto done) { return (*impl)->backend().get(std::string(sandbox_id), to_handle(*impl, std::move(done))); });
+  return core::submit<Sandbox>([&](Completion<Sandbox> done) {
+    return core::look_on_worker<OpenedSandbox>(
+        *impl,
+        [impl = *impl, id = std::string(sandbox_id)](auto opened) {
+          return impl->backend().get(id, std::move(opened));
+        },
+        to_handle(*impl, std::move(done)));
+  });
 }
 
 Operation<std::vector<SandboxInfo>> Sandbox::list_async(ListOptions options, std::optional<Client> client) {
@@ -63,7 +69,14 @@ Operation<std::vector<SandboxInfo>> Sandbox::list_async(ListOptions options, std
   auto impl = client_of(client);
   if (!impl) return completed<Value>(impl.error());
   if (auto good = core::check_list(options); !good) return completed<Value>(good.error());
-  return core::submit<Value>([&](auto done) { return (*impl)->backend().list(std::move(options), std::move(done)); });
+  return core::submit<Value>([&](Completion<Value> done) {
+    return core::look_on_worker<Value>(
+        *impl,
+        [impl = *impl, options = std::move(options)](auto found) {
+          return impl->backend().list(options, std::move(found));
+        },
+        std::move(done));
+  });
 }
 
 Result<Sandbox> Sandbox::create(CreateOptions options, std::optional<Client> client) {
@@ -130,7 +143,12 @@ Result<void> Sandbox::set_timeout(std::chrono::seconds timeout) const { return s
 
 Operation<Metrics> Sandbox::metrics_async(std::optional<TimePoint> since) const {
   if (auto here = impl_->client->check_process(); !here) return completed<Metrics>(here.error());
-  return core::submit<Metrics>([&](auto done) { return impl_->session->metrics(since, std::move(done)); });
+  return core::submit<Metrics>([&](Completion<Metrics> done) {
+    return core::look_on_worker<Metrics>(
+        impl_->client,
+        [sandbox = impl_, since](auto seen) { return sandbox->session->metrics(since, std::move(seen)); },
+        std::move(done));
+  });
 }
 Result<Metrics> Sandbox::metrics(std::optional<TimePoint> since) const { return metrics_async(since).get(); }
 
@@ -154,7 +172,11 @@ Result<void> Sandbox::refresh() const { return refresh_async().get(); }
 
 Operation<void> Sandbox::refresh_async() const {
   if (auto here = impl_->client->check_process(); !here) return completed<void>(here);
-  return core::submit<void>([&](auto done) { return impl_->session->inspect(into(impl_, std::move(done))); });
+  return core::submit<void>([&](Completion<void> done) {
+    return core::look_on_worker<SandboxInfo>(
+        impl_->client, [sandbox = impl_](auto seen) { return sandbox->session->inspect(std::move(seen)); },
+        into(impl_, std::move(done)));
+  });
 }
 
 Operation<ExecResult> Sandbox::exec_async(std::string_view command, ExecOptions options) const {
@@ -188,14 +210,12 @@ Operation<std::vector<Event>> Sandbox::events_async(EventOptions options) const 
   if (options.limit == 0) {
     return completed<Value>(Error(ErrorCode::invalid_argument, "limit is 0; it must be at least 1"));
   }
-  return core::submit<Value>([&](Completion<Value> done) -> CancelFunction {
-    const auto& client = impl_->client;
-    if (client->backend().name() != "local") return impl_->session->events(options, std::move(done));
-    // A log of up to 16 MiB is read in one piece: not on the thread of who asks, which may be an event loop's.
-    const bool runs = client->workers().run(
-        [sandbox = impl_, options, done](const std::stop_token&) { sandbox->session->events(options, done); });
-    if (!runs) done(core::no_worker());
-    return [] {};
+  return core::submit<Value>([&](Completion<Value> done) {
+    // (Its log of up to 16 MiB is read in one piece.)
+    return core::look_on_worker<Value>(
+        impl_->client,
+        [sandbox = impl_, options](auto found) { return sandbox->session->events(options, std::move(found)); },
+        std::move(done));
   });
 }
 Result<std::vector<Event>> Sandbox::events(EventOptions options) const { return events_async(options).get(); }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend.hpp"
+#include "base/cancellable.hpp"
 #include "core/handles.hpp"
 #include "orkestr/operation.hpp"
 
@@ -43,6 +44,21 @@ CancelFunction run_on_worker(const std::shared_ptr<ClientImpl>& client,
   });
   if (!runs) done(no_worker());
   return [stop]() mutable { stop.request_stop(); };
+}
+
+// `ask` is a call that looks into this machine's state directory in its own thread. There it may have to wait some
+// seconds for the processes of a sandbox that is being ended: on a worker, then, since who asks asynchronously may be
+// an event loop. (Without one it is asked here: slow is better than not at all.) A service is asked over the network
+// anyway.
+template <class T>
+CancelFunction look_on_worker(const std::shared_ptr<ClientImpl>& client,
+                              std::function<CancelFunction(Completion<T>)> ask, Completion<T> done) {
+  if (client->backend().name() != "local") return ask(std::move(done));
+  auto steps = std::make_shared<base::Cancellable>();
+  const bool runs =
+      client->workers().run([steps, ask, done](const std::stop_token&) { steps->step([&] { return ask(done); }); });
+  if (!runs) return ask(std::move(done));
+  return [steps] { steps->cancel(); };
 }
 
 }  // namespace orkestr::core

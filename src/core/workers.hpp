@@ -1,5 +1,5 @@
-// Threads for work that takes minutes in one piece (building a template): the I/O thread must not do it, and the caller
-// of an asynchronous function does not want to.
+// Threads for work in one piece that takes minutes (building a template) or may take seconds (looking at sandboxes that
+// are being ended): the I/O thread must not do it, and the caller of an asynchronous function does not want to.
 //
 // Thread safety: any thread, a worker itself included.
 #pragma once

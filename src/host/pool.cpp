@@ -237,6 +237,8 @@ Result<PoolInfo> pool_set(const PoolOptions& options) {
   create.memory_mb = options.memory_mb;
   create.disk_mb = options.disk_mb;
   ORKESTR_TRY(const auto prepared, local::prepare_sandbox(create));
+  // Here, where it is an answer; from its members one would learn only that they failed.
+  ORKESTR_CHECK(image::verify_template(prepared.files, prepared.request.stamp_dir));
   PoolEntry wanted;
   wanted.template_name = options.template_name;
   wanted.count = options.count;

@@ -133,30 +133,6 @@ Error unknown_or_unbuilt(const std::vector<std::string>& cache_dirs, std::string
                            name, fmt::join(cache_dirs, ", "), build_command(name), build_command(name)));
 }
 
-// ---- verification
-
-// What of a file's metadata changes when its content does. Not the time of its inode's change: that is also the time
-// when a paused sandbox last made a link to it, or took one away.
-Result<std::string> fingerprint(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return base::errno_error("look at " + path, errno);
-  return fmt::format("{} {}:{} {} {}.{}\n", path, info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
-                     info.st_mtim.tv_nsec);
-}
-
-struct Verified {
-  const std::string* path;
-  const std::string* digest;
-  bool sparse;
-};
-
-std::array<Verified, 4> verified_files(const TemplateFiles& files) {
-  return {{{&files.base_image, &files.base_sha256, false},
-           {&files.scratch_image, &files.scratch_sha256, true},
-           {&files.scratch_overlay, &files.overlay_sha256, false},
-           {&files.kernel, &files.kernel_sha256, false}}};
-}
-
 }  // namespace
 
 bool is_template_name(std::string_view name) {
@@ -212,11 +188,10 @@ Result<TemplateFiles> open_template(const std::vector<std::string>& cache_dirs, 
     TemplateFiles files = std::move(manifest->files);
     ORKESTR_TRY(const KernelFiles kernel, open_kernel(cache_dir, files.kernel_version));
     files.kernel = kernel.vmlinux;
-    for (const auto& file : verified_files(files)) {
-      if (::access(file.path->c_str(), R_OK) == 0) continue;
-      return build_error(kStage,
-                         fmt::format("template '{}': {}. Build it again with `{} --force`.", name,
-                                     base::errno_error("read " + *file.path, errno).message(), build_command(name)));
+    for (const auto* path : {&files.base_image, &files.scratch_image, &files.scratch_overlay, &files.kernel}) {
+      if (::access(path->c_str(), R_OK) == 0) continue;
+      return build_error(kStage, fmt::format("template '{}': {}. Build it again with `{} --force`.", name,
+                                             base::errno_error("read " + *path, errno).message(), build_command(name)));
     }
     if (!agent_path.empty()) {
       ORKESTR_TRY(files.initrd, ensure_initramfs(cache_dir, files.kernel_version, agent_path, writable_cache_dir));
@@ -224,30 +199,6 @@ Result<TemplateFiles> open_template(const std::vector<std::string>& cache_dirs, 
     return files;
   }
   return unknown_or_unbuilt(cache_dirs, name);
-}
-
-Result<void> verify_template(const TemplateFiles& files, const std::string& stamp_dir) {
-  std::string state = fmt::format("{}\n{}\n", base::boot_id(), files.digest);
-  for (const auto& file : verified_files(files)) {
-    ORKESTR_TRY(const std::string line, fingerprint(*file.path));
-    state += line;
-  }
-  const std::string stamp =
-      fmt::format("{}/{}-{}.verified", stamp_dir, files.name, base::sha256_hex(files.directory).substr(0, 16));
-  if (auto seen = base::read_file(stamp, 64U << 10U); seen && *seen == state) return {};
-
-  for (const auto& file : verified_files(files)) {
-    ORKESTR_TRY(const std::string actual, file.sparse ? digest_sparse_file(*file.path) : base::sha256_file(*file.path));
-    if (actual != *file.digest) {
-      return build_error(
-          "verify template",
-          fmt::format("{} is not what was built: its SHA-256 is {} instead of {}. Something changed or damaged "
-                      "it; build the template again with `{} --force`.",
-                      *file.path, actual, *file.digest, build_command(files.name)));
-    }
-  }
-  ORKESTR_CHECK(base::make_directories(stamp_dir, 0700));
-  return base::write_file_atomic(stamp, state, 0600);
 }
 
 namespace {
@@ -376,41 +327,6 @@ Result<void> collect_kernels(const std::string& cache_dir) {
   // Which of them are of that kernel is not written anywhere; the others are made again in a moment.
   if (removed) collect_initramfs(cache_dir, {});
   return {};
-}
-
-Result<std::string> digest_sparse_file(const std::string& path) {
-  constexpr off_t kBlock = 64 << 10;
-  ORKESTR_TRY(const base::UniqueFd fd, base::open_at(AT_FDCWD, path, O_RDONLY));
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return base::errno_error("look at " + path, errno);
-  std::string lines = fmt::format("sparse {}\n", info.st_size);
-  std::string block(kBlock, '\0');
-  const std::string zeros(kBlock, '\0');
-  off_t at = 0;
-  while (at < info.st_size) {
-    // Holes are skipped; a file system that cannot tell them reports data throughout, and the digest is the same.
-    const off_t data = ::lseek(fd.get(), at, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;
-    if (data < 0) return base::errno_error("read " + path, errno);
-    at = data - data % kBlock;
-    off_t hole = ::lseek(fd.get(), data, SEEK_HOLE);
-    if (hole < 0) return base::errno_error("read " + path, errno);
-    for (; at < hole; at += kBlock) {
-      const auto want = static_cast<std::size_t>(std::min<off_t>(kBlock, info.st_size - at));
-      std::size_t got = 0;
-      while (got < want) {
-        const ssize_t n = ::pread(fd.get(), block.data() + got, want - got, at + static_cast<off_t>(got));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return base::errno_error("read " + path, errno);
-        if (n == 0) return Error(ErrorCode::internal, path + " became shorter while it was read");
-        got += static_cast<std::size_t>(n);
-      }
-      const std::string_view content(block.data(), want);
-      if (content == std::string_view(zeros).substr(0, want)) continue;
-      lines += fmt::format("{} {}\n", at, base::sha256_hex(content));
-    }
-  }
-  return base::sha256_hex(lines);
 }
 
 }  // namespace orkestr::image

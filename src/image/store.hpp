@@ -24,28 +24,10 @@
 #include <vector>
 
 #include "image/rootfs.hpp"
+#include "image/verify.hpp"
 #include "orkestr/error.hpp"
 
 namespace orkestr::image {
-
-// Everything a sandbox of one template is started from: absolute paths, and digests as 64 hex digits.
-struct TemplateFiles {
-  std::string name;
-  std::string build_id;
-  std::string directory;        // …/templates/NAME/BUILD
-  std::string base_image;       // base.erofs
-  std::string scratch_image;    // scratch.raw
-  std::string scratch_overlay;  // scratch.qcow2
-  std::string kernel_version;   // "6.1.0-41-cloud-amd64"
-  std::string kernel;           // vmlinux: an ELF with a PVH entry
-  std::string initrd;           // empty when opened without an agent
-  std::string base_sha256;
-  std::string scratch_sha256;  // digest_sparse_file(), see below
-  std::string overlay_sha256;
-  std::string kernel_sha256;
-  std::string digest;               // over the four above: two templates with the same digest start the same machine
-  std::uint64_t scratch_bytes = 0;  // size of the disk that the guest sees
-};
 
 // The current build of `name`, from the first directory of `cache_dirs` that has one. The initramfs for `agent_path`
 // (the orkestr-agent that this library was built with) is looked up, or made in `writable_cache_dir`; with an empty
@@ -54,12 +36,6 @@ struct TemplateFiles {
 // store holds something else than a finished template.
 Result<TemplateFiles> open_template(const std::vector<std::string>& cache_dirs, std::string_view name,
                                     const std::string& agent_path, const std::string& writable_cache_dir);
-
-// Compares the content of the files with the digests that were recorded when they were built, once per boot of the
-// host: a stamp in `stamp_dir` (made when missing; private to the caller) holds boot id, inode, size, ctime and mtime
-// of each, and as long as these are the same the call only compares them. template_build_failed names the file that
-// changed and the command that rebuilds it.
-Result<void> verify_template(const TemplateFiles& files, const std::string& stamp_dir);
 
 struct TemplateInfo {
   std::string name;
@@ -94,10 +70,6 @@ Result<void> prepare_cache(const std::string& cache_dir);
 // True for lower-case letters, digits, '.', '-' and '_', starting with a letter or digit, at most 64 bytes: what may
 // become a directory.
 bool is_template_name(std::string_view name);
-
-// SHA-256 of what a sparse file contains, independent of how its holes are stored and without reading them: over one
-// line "OFFSET SHA256\n" for each aligned 64 KiB block that is not all zero, after the line "sparse SIZE\n".
-Result<std::string> digest_sparse_file(const std::string& path);
 
 // For the builder. The paths of the layout above, and what template.json says.
 std::string template_directory(const std::string& cache_dir, std::string_view name);

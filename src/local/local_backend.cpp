@@ -87,7 +87,8 @@ std::shared_ptr<LocalSession> LocalBackend::session_for(const std::shared_ptr<Sh
 Completion<Launch::Made> LocalBackend::when_made(Completion<OpenedSandbox> done, std::optional<PoolOrder> to_fill) {
   return [shared = shared_, loop = loop_, done = std::move(done),
           to_fill = std::move(to_fill)](Result<Launch::Made> made) {
-    const bool wanted = made || made.error().code() != ErrorCode::cancelled;
+    const bool wanted = made || (made.error().code() != ErrorCode::cancelled &&
+                                 made.error().code() != ErrorCode::template_build_failed);
     auto info = made ? to_info(made->record) : Result<SandboxInfo>(made.error());
     if (info) {
       done(OpenedSandbox{std::move(*info), session_for(shared, loop, std::move(made->link))});
@@ -106,14 +107,17 @@ Result<LocalBackend::Making> LocalBackend::prepare(const CreateOptions& options,
   auto view = look_into_pool(prepared);
   auto finished = when_made(std::move(done), view ? std::optional(view->order) : std::nullopt);
   Making making;
-  if (view && !view->ready.empty()) {
+  // (A member of the pool would not verify the template.)
+  if (view && !view->ready.empty() && !prepared.unverified()) {
     making.claim =
         std::make_shared<Claim>(*loop_, shared_->ledger, std::move(*view), std::move(prepared), std::move(finished));
     return making;
   }
   ORKESTR_TRY(auto supervisor, start_supervisor(prepared.libexec + "/orkestr-supervisor"));
+  const auto extra_time = prepared.extra_time();
   making.launch = std::make_shared<Launch>(*loop_, shared_->ledger, std::move(supervisor), std::move(prepared.request),
                                            prepared.record.id, std::move(finished));
+  making.launch->be_patient(extra_time);
   return making;
 }
 

@@ -3,8 +3,10 @@
 // With a warm pool configured (registry/pool.hpp), create() takes a member of it where there is one.
 //
 // What runs where. create() reads the environment, opens the template and starts the supervisor in the caller's thread;
-// the wait for the machine is on the I/O thread. get() and list() read the state directory in the caller's thread: a
-// list of a thousand sandboxes takes some 20 ms, which would stand in the way of everybody's output on the I/O thread.
+// the wait for the machine is on the I/O thread, and what takes long before it is the supervisor's (verifying the
+// template). get() and list() read the state directory in the caller's thread: a list of a thousand sandboxes takes
+// some 20 ms, which would stand in the way of everybody's output on the I/O thread, and a sandbox that is being ended
+// is waited for, some seconds at most. So core calls them, and what asks so of a session, on a worker.
 #pragma once
 
 #include <map>

@@ -28,6 +28,7 @@ Result<void> make_snapshot(const std::shared_ptr<IoLoop>& loop, ForkLedger& ledg
   const auto start = std::chrono::steady_clock::now();
   const std::string template_name = prepared.record.template_name;
   prepared.request.purpose = "snapshot";
+  const auto extra_time = prepared.extra_time();
   ORKESTR_TRY(auto supervisor, start_supervisor(prepared.libexec + "/orkestr-supervisor"));
   auto hand = std::make_shared<Hand>();
   auto launch = std::make_shared<Launch>(*loop, ledger, std::move(supervisor), std::move(prepared.request),
@@ -36,6 +37,7 @@ Result<void> make_snapshot(const std::shared_ptr<IoLoop>& loop, ForkLedger& ledg
                                            hand->outcome = made ? Result<void>() : Result<void>(made.error());
                                            hand->changed.notify_all();
                                          });
+  launch->be_patient(extra_time);
   launch->on_progress([hand](const wire::ProgressMessage& message) {
     std::lock_guard lock(hand->mutex);
     hand->said.push_back(message.text);

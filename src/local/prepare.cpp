@@ -126,12 +126,15 @@ Result<Prepared> prepare_sandbox(const CreateOptions& options) {
   ORKESTR_TRY(const auto accelerator, forced_accelerator());
   ORKESTR_TRY(p.settings, read_capacity_settings());
   ORKESTR_TRY(p.request, start_request(p.places, p.settings));
-  ORKESTR_TRY(const auto files, image::open_template(p.places.cache_search, options.template_name,
-                                                     p.libexec + "/orkestr-agent", p.places.cache_dir));
+  ORKESTR_TRY(p.files, image::open_template(p.places.cache_search, options.template_name, p.libexec + "/orkestr-agent",
+                                            p.places.cache_dir));
+  const image::TemplateFiles& files = p.files;
   ORKESTR_TRY(const auto sandboxes_dir, registry::prepare_state_directory(p.places.state_dir));
   p.request.sandboxes_dir = sandboxes_dir;
   p.request.accelerator = accelerator;
-  ORKESTR_CHECK(image::verify_template(files, p.request.stamp_dir));
+  if (!image::is_verified(files, p.request.stamp_dir)) {
+    p.request.image_sha256 = {files.base_sha256, files.scratch_sha256, files.overlay_sha256, files.kernel_sha256};
+  }
   p.record = new_record(options, files);
   p.request.record = p.record.to_json();
   p.request.kernel = files.kernel;

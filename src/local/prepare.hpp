@@ -2,9 +2,11 @@
 // caller's thread.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "base/places.hpp"
+#include "image/verify.hpp"
 #include "local/capacity.hpp"
 #include "orkestr/error.hpp"
 #include "orkestr/options.hpp"
@@ -27,8 +29,15 @@ struct Prepared {
   CapacitySettings settings;
   registry::Record record;     // "starting", under a new id
   wire::StartRequest request;  // with that record
+  image::TemplateFiles files;
+  bool unverified() const { return !request.image_sha256.empty(); }
+  // What the supervisor may need beyond the start of a machine.
+  std::chrono::seconds extra_time() const {
+    return unverified() ? image::verification_time(files) : std::chrono::seconds(0);
+  }
 };
-// Opens the template and verifies it. template_not_found, template_build_failed, invalid_argument.
+// Opens the template. One that nobody has verified since the host booted the supervisor verifies: that takes seconds,
+// and the caller may be an event loop. template_not_found, template_build_failed, invalid_argument.
 Result<Prepared> prepare_sandbox(const CreateOptions& options);
 
 }  // namespace orkestr::local

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/file.hpp"
 #include "base/try.hpp"
 #include "local/call_stream.hpp"
 #include "wire/message.hpp"
@@ -217,8 +218,10 @@ CancelFunction LocalSession::ask_record(wire::Type type, std::string payload, st
 
 CancelFunction LocalSession::pause(Completion<SandboxInfo> done) {
   // Whoever is told so finds it so: an operation that comes right after meets no supervisor on its way out.
-  const auto entry = registry::inspect(link_->sandboxes_dir(), link_->id());
-  const auto patience = kRecordPatience + (entry ? entry->record.transfer_time() : std::chrono::seconds(0));
+  // (Of its record only what never changes: whether it is true need not be found out, which may take seconds.)
+  const auto text = base::read_file(link_->sandboxes_dir() + "/" + link_->id() + "/" + registry::kRecordFile);
+  const auto record = text ? registry::Record::from_json(*text) : Result<registry::Record>(text.error());
+  const auto patience = kRecordPatience + (record ? record->transfer_time() : std::chrono::seconds(0));
   return ask_record(wire::Type::pause, {}, "pause sandbox " + link_->id(), patience,
                     [link = link_, done = std::move(done)](Result<SandboxInfo> info) {
                       if (!info) return done(std::move(info));

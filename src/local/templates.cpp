@@ -116,8 +116,10 @@ Result<TemplateInfo> LocalBackend::prepare_template(const std::string& name, con
   create.cpu = options.cpu;
   create.memory_mb = options.memory_mb;
   create.disk_mb = options.disk_mb;
-  ORKESTR_TRY(auto prepared, prepare_sandbox(create));  // verifies the template
-  if (!prepared.request.cache_dir.empty()) {
+  ORKESTR_TRY(auto prepared, prepare_sandbox(create));
+  if (prepared.request.cache_dir.empty()) {
+    ORKESTR_CHECK(image::verify_template(prepared.files, prepared.request.stamp_dir, stop));
+  } else {  // the supervisor verifies the template
     ORKESTR_CHECK(make_snapshot(loop_, shared_->ledger, std::move(prepared), options.on_progress, stop));
   }
   ORKESTR_TRY(const auto info, image::inspect_template(places.cache_search, files->name));

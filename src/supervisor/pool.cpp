@@ -100,6 +100,7 @@ awaitable<Result<void>> Sandbox::become_member() {
   if (auto passed = failpoint("pool.slot"); !passed) co_return passed;
   if (auto made = claim(); !made) co_return made;
   if (auto passed = failpoint("pool.directory"); !passed) co_return passed;
+  if (auto good = co_await verify_template(); !good) co_return good;
 
   // Whoever claimed the one before is about to run its first command, on the same processors.
   changed_.expires_after(std::chrono::milliseconds(number_in(record_, registry::kPoolDelayMs)));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/build_stamp.hpp"
+#include "base/file.hpp"
 #include "base/system.hpp"
 #include "supervisor/log.hpp"
 #include "supervisor/masking.hpp"
@@ -346,6 +347,7 @@ awaitable<void> Sandbox::finish() {
   if (directory_) {
     const auto left = paused ? directory_->leave_paused(record_) : directory_->finish(record_);
     if (!left) log_info(left.error().message());
+    if (image_refused_ && !membership_) (void)base::remove_tree(directory_->path());
   }
   if (membership_) leave_pool();
   over_ = true;

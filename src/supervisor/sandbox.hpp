@@ -1,8 +1,9 @@
 // The life of one sandbox, from the start request of its creator to its final record. The whole of a supervisor but its
 // process state.
 //
-// Owns everything: directory and locks, QEMU, connections, deadline, event log. One thread, one io_context. A sandbox
-// ends exactly once, for the first reason that comes (end()); what comes later changes nothing.
+// Owns everything: directory and locks, QEMU, connections, deadline, event log. One thread (but for verify_template()),
+// one io_context. A sandbox ends exactly once, for the first reason that comes (end()); what comes later changes
+// nothing.
 //
 // States: waiting for `start` → starting → running ⇄ pausing → ending → over. Ending is possible in each of them. Three
 // sources: sandbox.cpp (requests, running, ending), start.cpp (boot, snapshot, restore), pause.cpp (pause, resume).
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
+#include "image/verify.hpp"
 #include "orkestr/error.hpp"
 #include "registry/events.hpp"
 #include "registry/registry.hpp"
@@ -88,6 +90,8 @@ class Sandbox {
   // Starting.
   boost::asio::awaitable<void> start();
   boost::asio::awaitable<Result<void>> bring_up();
+  boost::asio::awaitable<Result<void>> verify_template();
+  image::TemplateFiles template_files() const;
   boost::asio::awaitable<Result<void>> await_turn();
   Result<void> choose_host();
   Result<void> claim();
@@ -183,6 +187,7 @@ class Sandbox {
   bool running_ = false;
   std::optional<std::chrono::steady_clock::time_point> runs_since_;
   bool acknowledged_ = false;
+  bool image_refused_ = false;  // then not even a record is left
   std::optional<Error> start_error_;
   std::optional<Error> guest_loss_;  // while booting
   std::optional<Ending> ending_;

@@ -1,13 +1,18 @@
 // How a sandbox comes up: its turn, its directory, its machine (booted, or gone on from where a snapshot was taken),
 // its identity.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <charconv>
 #include <climits>
 #include <cmath>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/file.hpp"
@@ -30,6 +35,7 @@ constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
 // A turn that does not come within this is an answer (fleet_full_retry), not a reason to wait longer.
 constexpr std::chrono::seconds kTurnWithin{60};
 constexpr std::chrono::seconds kMachineWithin{30};
+constexpr std::chrono::milliseconds kVerifyPoll{50};
 
 // The helper beside this program.
 std::string preload_path() {
@@ -37,6 +43,13 @@ std::string preload_path() {
   const ssize_t length = ::readlink("/proc/self/exe", self.data(), self.size());
   self.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
   return self.substr(0, self.rfind('/') + 1) + "orkestr-ro.so";
+}
+
+// One a template.
+std::int64_t lock_byte(const std::string& digest) {
+  std::uint32_t number = 0;
+  std::from_chars(digest.data(), digest.data() + std::min<std::size_t>(digest.size(), 8), number, 16);
+  return number;
 }
 
 std::string hostname_of(std::string id) {
@@ -77,6 +90,7 @@ awaitable<Result<void>> Sandbox::bring_up() {
   if (!only_snapshot) {
     if (auto done = claim(); !done) co_return done;
   }
+  if (auto good = co_await verify_template(); !good) co_return good;
   if (auto turn = co_await await_turn(); !turn) co_return turn;
   if (auto chosen = choose_host(); !chosen) co_return chosen;
   if (only_snapshot) {
@@ -93,6 +107,65 @@ awaitable<Result<void>> Sandbox::bring_up() {
   if (auto done = announce(); !done) co_return done;
   relay_.accept_operations(request_.env);
   co_return Result<void>();
+}
+
+// The first start from a template after the host has booted. On a thread, so that this one hears when nobody waits any
+// more; it is over before anything is forked. Of several who start at once one does it, and the others find its stamp.
+awaitable<Result<void>> Sandbox::verify_template() {
+  if (request_.image_sha256.empty()) co_return Result<void>();
+  const auto began = steady_clock::now();
+  progress("verify template", fmt::format("comparing template {} with what was built, once", record_.template_name));
+  if (auto made = base::make_directories(request_.stamp_dir, 0700); !made) co_return made;
+  auto lock = base::open_at(AT_FDCWD, request_.stamp_dir + "/verifying", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  if (!lock) co_return lock.error();
+  const auto outcome = std::make_shared<std::optional<Result<void>>>();
+  std::optional<std::jthread> work;
+  while (!*outcome) {
+    // (The thread ends within one read, with its object.)
+    if (ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
+    if (last_resort_) last_resort_->arm(base::boot_clock_ms() + kLastResortMs);
+    if (!work) {
+      const auto ours = base::try_lock_byte(lock->get(), lock_byte(record_.template_digest), base::LockKind::write);
+      if (!ours) co_return ours.error();
+      if (*ours) {
+        try {
+          work.emplace([this, outcome, files = template_files()](const std::stop_token& stop) {
+            auto verified = image::verify_template(files, request_.stamp_dir, stop);
+            asio::post(io_, [this, outcome, verified = std::move(verified)] {
+              *outcome = verified;
+              wake();
+            });
+          });
+        } catch (const std::system_error& error) {
+          co_return base::errno_error("verify the template: start a thread", error.code().value());
+        }
+      }
+    }
+    changed_.expires_after(kVerifyPoll);
+    co_await changed_.async_wait(kQuietly);
+  }
+  if (ending_) co_return Error(ErrorCode::cancelled, "the sandbox was ended while it started");
+  work.reset();
+  image_refused_ = !**outcome;
+  born_ += steady_clock::now() - began;  // verifying is not starting
+  if (last_resort_) last_resort_->arm(base::boot_clock_ms() + kLastResortMs + start_within().count());
+  co_return std::move(**outcome);
+}
+
+image::TemplateFiles Sandbox::template_files() const {
+  image::TemplateFiles files;
+  files.name = record_.template_name;
+  files.digest = record_.template_digest;
+  files.base_image = request_.base_image;
+  files.directory = request_.base_image.substr(0, request_.base_image.rfind('/'));
+  files.scratch_image = request_.scratch_image;
+  files.scratch_overlay = request_.scratch_overlay;
+  files.kernel = request_.kernel;
+  files.base_sha256 = request_.image_sha256[0];
+  files.scratch_sha256 = request_.image_sha256[1];
+  files.overlay_sha256 = request_.image_sha256[2];
+  files.kernel_sha256 = request_.image_sha256[3];
+  return files;
 }
 
 awaitable<Result<void>> Sandbox::await_turn() {

@@ -404,6 +404,7 @@ std::string StartRequest::encode() const {
   out.put(15, snapshot_cache_mb);
   out.put(16, max_snapshots);
   put_text(out, 17, pool_key);
+  for (const auto& digest : image_sha256) out.put(18, digest);
   return out.take();
 }
 
@@ -463,12 +464,16 @@ Result<StartRequest> StartRequest::decode(std::string_view payload) {
       case 17:
         in.text(m.pool_key, "pool_key", 64);
         break;
+      case 18:
+        in.entry(m.image_sha256, "image_sha256");
+        break;
       default:
         break;
     }
   }
   in.require(m.purpose.empty() || m.purpose == "resume" || m.purpose == "snapshot" || m.purpose == "pool",
              "field `purpose` is none that is known");
+  in.require(m.image_sha256.empty() || m.image_sha256.size() == 4, "field `image_sha256` is not there four times");
   in.require(!m.record.empty(), "field `record` is missing");
   in.require(!m.sandboxes_dir.empty(), "field `sandboxes_dir` is missing");
   in.require(m.accelerator.empty() || m.accelerator == "kvm" || m.accelerator == "tcg",

@@ -179,6 +179,9 @@ struct StartRequest {
   std::string record;         // the sandbox's record as JSON (registry/record.hpp), status "starting"
   std::string sandboxes_dir;  // <state>/sandboxes: where the sandbox's directory is made
   std::string kernel, initrd, base_image, scratch_image, scratch_overlay;  // absolute paths of the template's files
+  // Of base_image, scratch_image, scratch_overlay and kernel, as 64 hex digits: the files are compared with them first.
+  // None: that was done since the host booted.
+  std::vector<std::string> image_sha256;
   std::string stamp_dir;                  // where verified checksums and the accelerator's speed are remembered
   std::string uid_lock_file;              // allocation of user ids, used when root
   std::string accelerator;                // forced: "", "kvm", "tcg"

@@ -148,7 +148,14 @@ TEST_CASE("content is verified once, and again after any change") {
   make_template(cache.path(), "thing", "b1");
   auto files = open_template({cache.path()}, "thing", {}, {});
   REQUIRE(files);
+  CHECK_FALSE(is_verified(*files, stamps.path()));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(verify_template(*files, stamps.path(), stop.get_token()).error().code() == ErrorCode::cancelled);
+  CHECK_FALSE(is_verified(*files, stamps.path()));
   REQUIRE(verify_template(*files, stamps.path()));
+  CHECK(is_verified(*files, stamps.path()));
+  CHECK(verification_time(*files) == std::chrono::seconds(1));  // at least
   auto names = base::list_directory(stamps.path());
   REQUIRE(names);
   REQUIRE(names->size() == 1);

@@ -1,8 +1,11 @@
 // The library against a scripted supervisor, through the public interface: what a person sees when the other side
 // behaves, and when it does not.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <condition_variable>
 
@@ -376,4 +379,49 @@ TEST_CASE("a read that breaks off gives what came, then its error, then nothing 
     CHECK(reader.read().error().code() == ErrorCode::connection);
     CHECK(reader.next(1s).error().code() == ErrorCode::connection);
   }
+}
+
+TEST_CASE("who asks asynchronously about a sandbox whose last process takes its time to end is not kept waiting") {
+  auto told = must(base::make_pipe());
+  auto ready = must(base::make_pipe());
+  const pid_t qemu = ::fork();  // before there is a lock that it would inherit
+  if (qemu == 0) {
+    char path[256] = {};
+    (void)!::read(told.first.get(), path, sizeof path - 1);
+    const auto lock = base::open_at(AT_FDCWD, path, O_RDONLY);
+    const auto held = lock ? base::try_lock_byte(lock->get(), registry::kQemuByte, base::LockKind::read) : lock.error();
+    (void)!::write(ready.second.get(), held && *held ? "y" : "n", 1);
+    ::usleep(1'500'000);
+    ::_exit(0);
+  }
+  World world(echo);
+  const std::string id = world.sandbox.id();
+  const std::string path = world.home.sandboxes() + "/" + id + "/" + registry::kLockFile;
+  REQUIRE(::write(told.second.get(), path.data(), path.size()) == static_cast<ssize_t>(path.size()));
+  char held = 0;
+  REQUIRE(::read(ready.first.get(), &held, 1) == 1);
+  REQUIRE(held == 'y');
+  world.supervisor.die();
+
+  const auto start = std::chrono::steady_clock::now();
+  auto got = Sandbox::get_async(id, world.client);
+  auto listed = Sandbox::list_async({}, world.client);
+  auto refreshed = world.sandbox.refresh_async();
+  auto measured = world.sandbox.metrics_async();
+  CHECK(std::chrono::steady_clock::now() - start < 300ms);
+  CHECK_FALSE(got.wait(0ms));
+  CHECK_FALSE(listed.wait(0ms));
+  CHECK_FALSE(refreshed.wait(0ms));
+  CHECK_FALSE(measured.wait(0ms));
+  CHECK(must(got.get()).info().status == Status::failed);
+  const auto all = must(listed.get());
+  REQUIRE(all.size() == 1);
+  CHECK(all.front().status == Status::failed);
+  must(refreshed.get());
+  CHECK(world.sandbox.info().status == Status::failed);
+  CHECK(measured.get().ok());
+  CHECK(std::chrono::steady_clock::now() - start > 800ms);  // it was waited for, and not killed
+  int status = 0;
+  REQUIRE(::waitpid(qemu, &status, 0) == qemu);
+  CHECK(WIFEXITED(status));
 }

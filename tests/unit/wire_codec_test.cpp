@@ -291,6 +291,9 @@ TEST_CASE("a start request names an accelerator we know, and absolute paths") {
   CHECK(refusal<StartRequest>(least) == "accepted");
   CHECK(refusal<StartRequest>(least + field(10, "kvm")) == "accepted");
   CHECK(has(refusal<StartRequest>(least + field(10, "xen")), "accelerator"));
+  const std::string digest = field(18, std::string(64, 'a'));
+  CHECK(refusal<StartRequest>(least + digest + digest + digest + digest) == "accepted");
+  CHECK(has(refusal<StartRequest>(least + digest), "image_sha256"));
   CHECK(has(refusal<StartRequest>(least + field(3, "kernel")), "`kernel` is no absolute path"));
   CHECK(has(refusal<StartRequest>(field(2, "/s")), "`record` is missing"));
   CHECK(has(refusal<StartRequest>(field(1, "{}")), "`sandboxes_dir` is missing"));

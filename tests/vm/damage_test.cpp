@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 
 #include "base/file.hpp"
@@ -190,6 +192,60 @@ TEST_CASE("a flipped byte in any file of a template's snapshot: the next create 
     must(another.terminate());
   }
   check_no_leftovers(own, "damaged snapshots");
+}
+
+TEST_CASE("a damaged image is refused by the first create, in the store's words, and nothing is left of a sandbox") {
+  World own(World::Cache::copy);
+  const std::string image = must(Template::inspect(kTemplate, client())).directory + "/base.erofs";
+  {
+    const Flipped damage(image, size_of(image) / 2);
+    const auto refused = [&](const Error& error) {
+      CHECK_MESSAGE(error.message().find(image + " is not what was built: its SHA-256 is ") == 0, error.message());
+      CHECK(error.message().find(fmt::format("`orkestr template build {} --force`", kTemplate)) != std::string::npos);
+      CHECK(error.details().stage == "verify template");
+      CHECK(must(base::list_directory(own.sandboxes_dir())).empty());
+    };
+    refused(must_fail(Sandbox::create(create_options(), client()), ErrorCode::template_build_failed));
+    refused(must_fail(Template::prepare(kTemplate, {}, client()), ErrorCode::template_build_failed));
+    const ScopedVariable without("ORKESTR_SNAPSHOTS", "off");
+    refused(must_fail(Template::prepare(kTemplate, {}, client()), ErrorCode::template_build_failed));
+  }
+  std::vector<Operation<Sandbox>> creating;
+  for (int i = 0; i < 2; ++i) creating.push_back(Sandbox::create_async(create_options(), client()));
+  for (auto& each : creating) must(must(each.get()).terminate());
+  check_no_leftovers(own, "a damaged image, mended");
+}
+
+TEST_CASE("the first create of a large image gives its caller back at once, and is cancelled as soon") {
+  World own(World::Cache::copy);
+  const std::string image = must(Template::inspect(kTemplate, client())).directory + "/base.erofs";
+  REQUIRE(::chmod(image.c_str(), 0600) == 0);
+  REQUIRE(::truncate(image.c_str(), off_t{64} << 30U) == 0);  // minutes of reading
+  const auto own_cpu_ms = [] {
+    timespec now{};
+    REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+    return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+  };
+  const auto status_in = [](const std::string& status) {
+    const auto all = must(Sandbox::list({}, client()));
+    return std::count_if(all.begin(), all.end(), [&](const auto& each) { return to_string(each.status) == status; });
+  };
+  const auto cpu_before = own_cpu_ms();
+  auto creating = Sandbox::create_async(create_options(), client());
+  auto another = Sandbox::create_async(create_options(), client());
+  CHECK(own_cpu_ms() - cpu_before < 500);
+  for (int i = 0; i < 1000 && status_in("starting") < 2; ++i) ::usleep(10'000);
+  CHECK(status_in("starting") == 2);
+  ::usleep(300'000);  // well into the file
+  REQUIRE_FALSE(creating.wait(std::chrono::milliseconds(0)));
+  for (auto* each : {&creating, &another}) {
+    const auto start = std::chrono::steady_clock::now();
+    each->cancel();
+    must_fail(each->get(), ErrorCode::cancelled);
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
+  }
+  check_no_leftovers(own, "cancelled while it verified");
+  CHECK(status_in("terminated") == 2);
 }
 
 TEST_SUITE_END();

@@ -396,6 +396,22 @@ TEST_CASE("a QEMU that was replaced is not used again") {
   check_nothing_left("after QEMU was replaced");
 }
 
+TEST_CASE("a member is not taken before the template is verified") {
+  set(1);
+  for (const auto& name : must(base::list_directory(world().home() + "/state/stamps"))) {
+    if (name.rfind(std::string(kTemplate) + "-", 0) == 0)
+      must(base::remove_tree(world().home() + "/state/stamps/" + name));
+  }
+  auto first = must(Sandbox::create(create_options(), client()));
+  CHECK(started_from(first.id()) == "snapshot");
+  auto second = must(Sandbox::create(create_options(), client()));
+  CHECK(started_from(second.id()) == "pool");
+  must(first.terminate());
+  must(second.terminate());
+  must(pool_clear());
+  check_nothing_left("after the template was verified again");
+}
+
 TEST_SUITE_END();
 
 }  // namespace orkestr::testing
