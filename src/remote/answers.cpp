@@ -10,7 +10,7 @@
 #include "remote/base64.hpp"
 #include "remote/decode.hpp"
 #include "remote/errors.hpp"
-#include "remote/settings.hpp"
+#include "remote/text.hpp"
 
 namespace orkestr::remote {
 namespace {
@@ -296,7 +296,7 @@ Result<std::vector<BatchWriteResult>> decode_batch(const JsonValue& json, const 
       const std::string detail = error.text("detail", error.text("message", code));
       item.adopt(error);
       result.error = Error(code_named(code).value_or(ErrorCode::api),
-                           without_key(fmt::format("write {}: {}", result.path, detail), context.key));
+                           shown(fmt::format("write {}: {}", result.path, detail), context.key));
     }
     return result;
   });

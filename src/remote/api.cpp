@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "remote/errors.hpp"
+#include "remote/text.hpp"
 
 namespace orkestr::remote {
 namespace {
@@ -141,7 +142,7 @@ Error Api::explain(const Error& error, const ApiRequest& request) const {
     text += ". The service may have done it all the same: it was not tried again";
   }
   ErrorDetails details = error.details();
-  details.request_id = without_key(details.request_id, settings_.api_key);
+  details.request_id = shown_request(details.request_id, settings_.api_key);
   return Error(error.code(), std::move(text), std::move(details));
 }
 

@@ -28,7 +28,7 @@ std::unique_ptr<Stream> failed(Error error) {
 }
 
 // A command's end that came as an error of the service.
-void end_with(const Api& api, Pipe& pipe, Error error) {
+void end_with(Pipe& pipe, Error error) {
   ErrorDetails details = error.details();
   CommandEnd end;
   end.timed_out = error.code() == ErrorCode::exec_timeout;
@@ -37,7 +37,6 @@ void end_with(const Api& api, Pipe& pipe, Error error) {
   if (!end.timed_out && end.signal == 0) return pipe.fail(std::move(error));
   pipe.deliver(OutputStream::standard_output, details.stdout_data);
   pipe.deliver(OutputStream::standard_error, details.stderr_data);
-  details.request_id = without_key(details.request_id, api.settings().api_key);
   end.details = std::move(details);
   pipe.finish(std::move(end));
 }
@@ -109,7 +108,7 @@ class CommandFeed final : public EventFeed {
     refused(error_of_event(event.wire_code, event.message, std::move(details)));
   }
 
-  void refused(Error error) override { end_with(*api_, *pipe_, std::move(error)); }
+  void refused(Error error) override { end_with(*pipe_, std::move(error)); }
 
   void broke(const Error& error) override {
     if (kind_ == Kind::command) return EventFeed::broke(error);
@@ -186,7 +185,7 @@ std::unique_ptr<Stream> wait_for(const std::shared_ptr<Api>& api, const std::str
                                                              "service to end the command; whether it "
                                                              "has is not known"));
                                   }
-                                  if (!json) return end_with(*api, *pipe, json.error());
+                                  if (!json) return end_with(*pipe, json.error());
                                   auto answer = decode_exec(*json, context);
                                   if (!answer) return pipe->fail(answer.error());
                                   if (!mark.empty() && answer->end.exit_code == 127 && answer->stderr_data == mark) {

@@ -5,15 +5,13 @@
 #include <algorithm>
 
 #include "base/json.hpp"
-#include "remote/settings.hpp"
+#include "remote/text.hpp"
 
 namespace orkestr::remote {
 namespace {
 
 using base::JsonValue;
 
-constexpr std::size_t kMaxDetailBytes = 16U << 10U;
-constexpr std::size_t kMaxShownBytes = 500;
 constexpr double kLongestWait = 365.0 * 24 * 3600;
 
 ErrorCode code_of_status(int status, bool about_file) {
@@ -48,16 +46,9 @@ std::string_view hint(ErrorCode code, int status) {
   }
 }
 
-// Cut between characters.
-std::string_view cut(std::string_view text, std::size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80) --most;
-  return text.substr(0, most);
-}
-
 // A text; or what validators answer: a list of {"loc": […], "msg": "…"}.
 std::string detail_text(const JsonValue& detail) {
-  if (const auto text = detail.string()) return std::string(cut(*text, kMaxDetailBytes));
+  if (const auto text = detail.string()) return std::string(*text);
   std::string all;
   for (const JsonValue& item : detail.items()) {
     const auto message = item["msg"].string();
@@ -67,9 +58,8 @@ std::string detail_text(const JsonValue& detail) {
       if (const auto name = part.string()) all += fmt::format("{}: ", *name);
     }
     all += *message;
-    if (all.size() > kMaxDetailBytes) break;
   }
-  return std::string(cut(all, kMaxDetailBytes));
+  return all;
 }
 
 int small_number(const JsonValue& value) {
@@ -78,14 +68,6 @@ int small_number(const JsonValue& value) {
 }
 
 double seconds_to_wait(double asked) { return asked > 0 ? std::min(asked, kLongestWait) : 0; }
-
-// One line without control characters, for a message.
-std::string shown(std::string_view text) {
-  std::string out(cut(text, kMaxShownBytes));
-  std::replace_if(
-      out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return out;
-}
 
 }  // namespace
 
@@ -116,31 +98,24 @@ Error error_of_answer(const HttpAnswer& answer, const ErrorContext& context) {
 
   ErrorDetails details;
   details.status_code = answer.status;
-  details.request_id = without_key(answer.request_id, context.key);
-  std::string detail = detail_text(inner["detail"]);
-  if (detail.empty()) detail = detail_text(inner["message"]);
-  details.detail = without_key(detail, context.key);
+  details.request_id = shown_request(answer.request_id, context.key);
+  details.detail = kept(detail_text(inner["detail"]), context.key);
+  if (details.detail.empty()) details.detail = kept(detail_text(inner["message"]), context.key);
   const auto asked = answer.retry_after ? answer.retry_after : coded["retry_after"].number();
   if (asked) details.retry_after = seconds_to_wait(*asked);
   details.signal = small_number(coded["signal"]);
   details.oom = coded.boolean_or("oom", false);
   details.stdout_data = coded.string_or("stdout", "");  // what a command wrote is left as it is
   details.stderr_data = coded.string_or("stderr", "");
-  details.host = without_key(coded.string_or("host", ""), context.key);
+  details.host = kept(coded.string_or("host", ""), context.key);
   details.port = small_number(coded["port"]);
-  details.rule = without_key(coded.string_or("rule", ""), context.key);
+  details.rule = kept(coded.string_or("rule", ""), context.key);
 
   std::string text = context.what + ": ";
   text += details.detail.empty() ? fmt::format("the service answered with HTTP status {}", answer.status)
-                                 : shown(details.detail);
+                                 : shown(details.detail, context.key);
   text += hint(code, answer.status);
-  std::string facts = details.detail.empty() ? "" : fmt::format("HTTP {}", answer.status);
-  auto add = [&facts](std::string_view name, std::string_view value) {
-    if (!value.empty()) facts += fmt::format("{}{} {}", facts.empty() ? "" : ", ", name, value);
-  };
-  add("code", without_key(shown(std::string_view(wire_code).substr(0, 64)), context.key));
-  add("request", details.request_id);
-  if (!facts.empty()) text += fmt::format(" ({})", facts);
+  text += facts(details.detail.empty() ? 0 : answer.status, shown(wire_code, context.key, 64), details.request_id);
   return Error(code, std::move(text), std::move(details));
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "remote/errors.hpp"
+#include "remote/text.hpp"
 
 namespace orkestr::remote {
 
@@ -105,26 +106,21 @@ void EventFeed::fail(Error error) {
 
 void EventFeed::fail(ErrorCode code, std::string_view text, ErrorDetails details) {
   details.request_id = request_id();
-  std::string whole = fmt::format("{}: {}", request_.what, text);
-  if (!details.request_id.empty()) whole += fmt::format(" (request {})", details.request_id);
+  std::string whole = fmt::format("{}: {}{}", request_.what, text, facts(0, {}, details.request_id));
   fail(Error(code, std::move(whole), std::move(details)));
 }
 
 Error EventFeed::error_of_event(std::string_view wire_code, std::string_view message, ErrorDetails details) const {
+  const std::string& key = api_->settings().api_key;
   details.request_id = request_id();
-  details.detail = without_key(message, api_->settings().api_key);
-  const std::string_view said = details.detail.empty() ? "no message" : std::string_view(details.detail);
-  std::string text = fmt::format("{}: {}", request_.what, said.substr(0, 500));
-  std::string facts;
-  const std::string code = without_key(wire_code, api_->settings().api_key).substr(0, 64);
-  if (!code.empty()) facts = "code " + code;
-  if (!details.request_id.empty()) facts += (facts.empty() ? "request " : ", request ") + details.request_id;
-  if (!facts.empty()) text += fmt::format(" ({})", facts);
+  details.detail = kept(message, key);
+  std::string text = fmt::format("{}: {}{}", request_.what, message.empty() ? "no message" : shown(details.detail, key),
+                                 facts(0, shown(wire_code, key, 64), details.request_id));
   return Error(code_named(wire_code).value_or(ErrorCode::api), std::move(text), std::move(details));
 }
 
 std::string EventFeed::request_id() const {
-  return without_key(ended_ ? request_id_ : exchange_->request_id(), api_->settings().api_key);
+  return shown_request(ended_ ? request_id_ : exchange_->request_id(), api_->settings().api_key);
 }
 
 // Comments alone keep an exchange alive, so the whole has an end of its own: the time it may run and some more. Time in

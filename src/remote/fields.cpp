@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "remote/settings.hpp"
+#include "remote/text.hpp"
 #include "remote/times.hpp"
 
 namespace orkestr::remote {
@@ -36,9 +36,9 @@ std::string_view kind_name(Kind kind) {
 
 Error bad_field(const AnswerContext& context, std::string_view field, std::string_view problem) {
   ErrorDetails details;
-  details.request_id = without_key(context.request_id, context.key);
-  std::string text = fmt::format("{}: in the service's answer, '{}' {}", context.what, field, problem);
-  if (!details.request_id.empty()) text += fmt::format(" (request {})", details.request_id);
+  details.request_id = shown_request(context.request_id, context.key);
+  std::string text = fmt::format("{}: in the service's answer, '{}' {}{}", context.what, field, problem,
+                                 facts(0, {}, details.request_id));
   return Error(ErrorCode::api, std::move(text), std::move(details));
 }
 

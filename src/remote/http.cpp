@@ -167,7 +167,7 @@ std::size_t Exchange::Impl::on_header(char* data, std::size_t size, std::size_t 
   } else if (line == "\r\n" || line == "\n") {
     impl.headers_over = impl.answering;
   } else if (same_name(line, "x-request-id")) {
-    impl.answer.request_id = header_value(line).substr(0, 128);
+    impl.answer.request_id = header_value(line);
   } else if (same_name(line, "retry-after")) {
     impl.answer.retry_after = parse_retry_after(header_value(line));
   } else if (same_name(line, "content-type")) {

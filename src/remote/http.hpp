@@ -66,8 +66,8 @@ struct HttpRequest {
 
 struct HttpAnswer {
   int status = 0;
-  std::string body;  // empty where Handlers::on_data took it
-  std::string request_id;
+  std::string body;                   // empty where Handlers::on_data took it
+  std::string request_id;             // as it came: see shown_request()
   std::optional<double> retry_after;  // seconds
   std::string content_type;
   bool has_length = false;  // Content-Length, or chunks: an answer that breaks off does not look like a whole one

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "remote/text.hpp"
+
 namespace orkestr::remote {
 namespace {
 
@@ -69,13 +71,6 @@ Result<Settings> make_settings(const ClientOptions& options) {
     return bad_url(without_key(url, settings.api_key),
                    "it has a character that such an address has not ('?' and '#' included)");
   return settings;
-}
-
-std::string without_key(std::string_view text, std::string_view key) {
-  std::string clean(text);
-  if (key.empty()) return clean;
-  for (auto at = clean.find(key); at != std::string::npos; at = clean.find(key, at)) clean.replace(at, key.size(), "…");
-  return clean;
 }
 
 }  // namespace orkestr::remote

@@ -22,7 +22,4 @@ struct Settings {
 // key), invalid_argument; no text repeats the key.
 Result<Settings> make_settings(const ClientOptions& options);
 
-// `text` with every occurrence of the key made unreadable: for what a service or libcurl says.
-std::string without_key(std::string_view text, std::string_view key);
-
 }  // namespace orkestr::remote

@@ -14,6 +14,7 @@
 #include "remote/answers.hpp"
 #include "remote/pipe.hpp"
 #include "remote/shell_line.hpp"
+#include "remote/text.hpp"
 
 namespace orkestr::remote {
 namespace {
@@ -317,7 +318,7 @@ class Upload : public std::enable_shared_from_this<Upload> {
                           if (answer->end.exit_code == 0) return self->pipe_->finish();
                           self->pipe_->fail(Error(
                               ErrorCode::api, fmt::format("write {}: it was written, but its mode could not be set: {}",
-                                                          self->path_, answer->stderr_data.substr(0, 300))));
+                                                          self->path_, shown(answer->stderr_data, context.key, 300))));
                         });
     });
   }

@@ -2,6 +2,8 @@
 #include <sstream>
 #include <thread>
 
+#include "core/validate.hpp"
+#include "remote/pipe.hpp"
 #include "remote_support.hpp"
 
 namespace orkestr::testing {
@@ -117,6 +119,26 @@ TEST_CASE("an event that cannot be read, a line without end, an error: each has 
     CHECK_MESSAGE(error.message().find("test-key") == std::string::npos, error.message());
     if (code == ErrorCode::exec_timeout) CHECK(error.details().detail == "too late");
   }
+}
+
+TEST_CASE("what an event says is one line in a message, cut between characters, and kept up to a limit") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  std::string said = R"(\u001b[31m\nb)";  // 7 bytes
+  for (int i = 0; i < 50'000; ++i) said += "\u00e9";
+  service.clear();
+  service.inject(answering(sse_head() + R"(data: {"kind":"error","code":"c\n","message":")" + said + "\"}\n\n", 1));
+  auto stream = sandbox.exec_stream("true").value();
+  const Error error = all_of(stream).error.value();
+  CHECK(error.code() == ErrorCode::api);
+  CHECK_MESSAGE(error.message().find(": \x20[31m b\u00e9") != std::string::npos, error.message());
+  CHECK_MESSAGE(error.message().find("\u00e9 (code c )") != std::string::npos, error.message());
+  CHECK(error.message().find_first_of("\n\x1b") == std::string::npos);
+  CHECK(core::is_utf8(error.message()));
+  CHECK(error.message().size() < 700);
+  CHECK(error.details().detail.size() <= 16U << 10U);
+  CHECK(error.details().detail.size() > 16'000);
 }
 
 TEST_CASE("a command's end that is an answer of its own keeps what the service said about it") {

@@ -118,6 +118,22 @@ TEST_CASE("an upload whose transfer is refused, not answered or answered in part
   }
 }
 
+TEST_CASE("an upload whose mode cannot be set: what the guest says about it is one line, without the key") {
+  TestService service;
+  const Client client = client_of(service, seconds(30), "sk-very-secret");
+  const Sandbox sandbox = sandbox_of(service, client);
+  service.clear();
+  service.inject(at("POST", "/presign-", answering(presigned(service.base_url() + "/presigned/x"), 1)));
+  service.inject(at("PUT", "/presigned/", answering(http(200, ""), 1)));
+  const std::string said = R"(a\u001b[31m\nb sk-very-secret)" + std::string(271, 'x') + "sk-very-secret";
+  service.inject(
+      at("POST", "/exec", answering(http(200, R"({"exit_code":1,"stdout":"","stderr":")" + said + "\"}"), 1)));
+  const Error error = error_of(sandbox.files().write("/workspace/x", large(), 0600));
+  CHECK_MESSAGE(error.message().find("could not be set: a [31m b …xxx") != std::string::npos, error.message());
+  CHECK_MESSAGE(error.message().find("sk-") == std::string::npos, error.message());
+  CHECK(error.message().size() < 400);
+}
+
 TEST_CASE("an upload whose temporary file cannot be read any more is an error, not a wait without end") {
   TestService service;
   const Client client = client_of(service);

@@ -322,6 +322,32 @@ TEST_CASE("a service that repeats the key in all it says, and a proxy's password
     service.inject(answering(bytes));
     clean(error_of(Sandbox::limits(client)));
   }
+  // Nor a part of it, where a text is cut.
+  const std::string part = key.substr(0, 6);
+  const auto before_key = [&](std::size_t size) { return std::string(size, 'x') + key; };
+  const auto no_part = [&](const Error& error) {
+    const ErrorDetails& details = error.details();
+    for (const std::string& text : {error.message(), details.detail, details.request_id}) {
+      CHECK_MESSAGE(text.find(part) == std::string::npos, text.substr(text.size() > 99 ? text.size() - 99 : 0));
+    }
+  };
+  service.clear();
+  const Sandbox sandbox = sandbox_of(service, client);
+  for (const std::size_t detail : {492, 16'376}) {
+    const std::string refused = R"("code":")" + before_key(56) + R"(",)" + R"("detail":")" + before_key(detail) +
+                                R"(",)" + R"("message":")" + before_key(detail) + R"("})";
+    const std::string request = "x-request-id: " + before_key(120) + "\r\n";
+    service.clear();
+    service.inject(answering(http(400, "{" + refused, request), 1));
+    no_part(error_of(Sandbox::limits(client)));
+    service.inject(answering(http(200, "[]", request), 1));
+    no_part(error_of(Sandbox::limits(client)));
+    std::string head = sse_head();
+    head.insert(head.size() - 2, request);
+    service.inject(answering(head + R"(data: {"kind":"error",)" + refused + "\n\n", 1));
+    auto stream = sandbox.exec_stream("true").value();
+    no_part(all_of(stream).error.value());
+  }
   const ScopedVariable proxy("http_proxy", "http://user:" + key + "@proxy.invalid:999999999");
   const ScopedVariable no_exception("no_proxy", ""), nor_this("NO_PROXY", "");
   const Error error = error_of(Sandbox::limits(client_of(service)));
