@@ -13,17 +13,12 @@
 namespace orkestr {
 namespace {
 
+using core::check_id;
 using core::client_of;
 using core::completed;
 using core::shown;
 
 Error invalid(std::string text) { return Error(ErrorCode::invalid_argument, std::move(text)); }
-
-Result<void> check_id(std::string_view what, std::string_view id) {
-  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-  if (!id.empty() && id.size() <= 128 && plain) return {};
-  return Error(ErrorCode::not_found, fmt::format("{0} {1}: no {0} has such an id", what, shown(id)));
-}
 
 Result<void> check_word(std::string_view argument, std::string_view text, std::size_t most) {
   const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= ' '; });

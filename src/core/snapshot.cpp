@@ -19,7 +19,7 @@ Operation<std::vector<SnapshotInfo>> Snapshot::list_async(std::optional<Client> 
 Operation<SnapshotInfo> Snapshot::get_async(std::string_view snapshot_id, std::optional<Client> client) {
   auto impl = client_of(client);
   if (!impl) return completed<SnapshotInfo>(impl.error());
-  if (auto good = core::check_snapshot_id(snapshot_id); !good) return completed<SnapshotInfo>(good.error());
+  if (auto good = core::check_id("snapshot", snapshot_id); !good) return completed<SnapshotInfo>(good.error());
   return core::submit<SnapshotInfo>(
       [&](auto done) { return (*impl)->backend().get_snapshot(std::string(snapshot_id), std::move(done)); });
 }
@@ -27,7 +27,7 @@ Operation<SnapshotInfo> Snapshot::get_async(std::string_view snapshot_id, std::o
 Operation<void> Snapshot::remove_async(std::string_view snapshot_id, std::optional<Client> client) {
   auto impl = client_of(client);
   if (!impl) return completed<void>(impl.error());
-  if (auto good = core::check_snapshot_id(snapshot_id); !good) return completed<void>(good);
+  if (auto good = core::check_id("snapshot", snapshot_id); !good) return completed<void>(good);
   return core::submit<void>(
       [&](auto done) { return (*impl)->backend().remove_snapshot(std::string(snapshot_id), std::move(done)); });
 }

@@ -248,19 +248,14 @@ Result<void> check_sandbox_id(std::string_view id) {
                            shown(id)));
 }
 
-Result<void> check_command_id(std::string_view id) {
+Result<void> check_id(std::string_view what, std::string_view id, std::string_view hint) {
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-  if (!id.empty() && id.size() <= 128 && plain) return {};
-  return Error(ErrorCode::not_found,
-               fmt::format("command {}: no command has such an id; commands() lists them", shown(id)));
+  // An id is a part of a path, in which these two lead elsewhere.
+  if (plain && !id.empty() && id.size() <= 128 && id != "." && id != "..") return {};
+  return Error(ErrorCode::not_found, fmt::format("{0} {1}: no {0} has such an id{2}", what, shown(id), hint));
 }
 
-Result<void> check_context_id(std::string_view id) {
-  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-  if (!id.empty() && id.size() <= 128 && plain) return {};
-  return Error(ErrorCode::not_found,
-               fmt::format("code context {}: no context has such an id; code_contexts() lists them", shown(id)));
-}
+Result<void> check_command_id(std::string_view id) { return check_id("command", id, "; commands() lists them"); }
 
 Result<void> check_code(std::string_view code, const CodeOptions& options) {
   if (code.size() > kMaxCodeBytes) {
@@ -273,14 +268,10 @@ Result<void> check_code(std::string_view code, const CodeOptions& options) {
   if (options.language.empty() || options.language.size() > 64 || !plain) {
     return invalid("language is {}; give the name of one, for instance 'python'", shown(options.language));
   }
-  if (!options.context_id.empty()) ORKESTR_CHECK(check_context_id(options.context_id));
+  if (!options.context_id.empty()) {
+    ORKESTR_CHECK(check_id("code context", options.context_id, "; code_contexts() lists them"));
+  }
   return check_run_timeout(options.timeout);
-}
-
-Result<void> check_snapshot_id(std::string_view id) {
-  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-  if (!id.empty() && id.size() <= 128 && plain) return {};
-  return Error(ErrorCode::not_found, fmt::format("snapshot {}: no snapshot has such an id", shown(id)));
 }
 
 Result<void> check_prepare(const TemplateBuildOptions& options) {

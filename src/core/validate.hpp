@@ -29,8 +29,9 @@ inline constexpr std::size_t kMaxMetadataBytes = 16U << 10U;
 Result<void> check_create(const CreateOptions& options, std::string_view backend);
 Result<void> check_list(const ListOptions& options);
 Result<void> check_sandbox_id(std::string_view id);
+// Of whatever else has one; `hint` is the end of the error's text.
+Result<void> check_id(std::string_view what, std::string_view id, std::string_view hint = {});
 Result<void> check_command_id(std::string_view id);
-Result<void> check_snapshot_id(std::string_view id);
 // The machine that Template::prepare() makes a snapshot of.
 Result<void> check_prepare(const TemplateBuildOptions& options);
 Result<void> check_resume(const ResumeOptions& options);
@@ -47,7 +48,6 @@ Result<CommandRequest> plain_command(std::vector<std::string> argv, const ExecOp
 Result<CommandRequest> background_command(std::string_view line, const ExecOptions& options);
 
 Result<void> check_code(std::string_view code, const CodeOptions& options);
-Result<void> check_context_id(std::string_view id);
 
 // For exec() and run(), which have nobody that could write on or resize while they wait.
 Result<void> check_waited(const ExecOptions& options);

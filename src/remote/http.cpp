@@ -401,6 +401,7 @@ void Http::begin(const std::shared_ptr<Exchange>& exchange) {
   const HttpRequest& request = impl.request;
   auto set = [easy](CURLoption option, auto value) { curl_easy_setopt(easy, option, value); };
   set(CURLOPT_URL, request.url.c_str());
+  set(CURLOPT_PATH_AS_IS, 1L);  // what was asked for, and no other place that ".." leads to
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_QUICK_EXIT, 1L);  // ending a request must not wait for a name server that does not answer

@@ -455,6 +455,29 @@ TEST_CASE("a template by its id goes to the service as it is") {
   CHECK(error_of(Sandbox::create(options, client)).message().find("A-Z") != std::string::npos);
 }
 
+TEST_CASE("an id of dots leads nowhere else: it is no id, and an address is asked for as it is") {
+  TestService service;
+  const Client client = client_of(service);
+  const Sandbox sandbox = sandbox_of(service, client);
+  service.clear();
+  for (const char* id : {".", ".."}) {
+    CHECK(error_of(Volume::remove(id, client)).code() == ErrorCode::not_found);
+    CHECK(error_of(Webhook::enable(id, client)).code() == ErrorCode::not_found);
+    CHECK(error_of(Snapshot::remove(id, client)).code() == ErrorCode::not_found);
+    CHECK(error_of(sandbox.command(id)).code() == ErrorCode::not_found);
+    CodeOptions in_context;
+    in_context.context_id = id;
+    CHECK(error_of(sandbox.run_code("1", in_context)).code() == ErrorCode::not_found);
+  }
+  CHECK(service.requests().empty());
+  ClientOptions options;
+  options.backend = BackendKind::remote;
+  options.base_url = service.base_url() + "/a/../b";
+  options.api_key = "test-key";
+  CHECK_FALSE(Sandbox::limits(Client::open(options).value()).ok());
+  CHECK(count(service, "GET", "/a/../b/v1/") == 1);
+}
+
 TEST_CASE("TLS: a private authority, and one that is not known") {
   TestService::Options options;
   options.tls = true;
