@@ -87,7 +87,9 @@ void EventFeed::ended(Result<HttpAnswer> answer) {
 void EventFeed::broke(const Error& error) {
   const Error told = api_->explain(error, request_);
   if (error.code() == ErrorCode::cancelled) {
-    return pipe_->fail(and_so(told, fmt::format("the {} runs on until its timeout", subject_)));
+    if (started_) return pipe_->fail(and_so(told, fmt::format("the {} runs on until its timeout", subject_)));
+    if (!exchange_->sent()) return pipe_->fail(told);
+    return pipe_->fail(and_so(told, fmt::format("whether the {} runs is not known", subject_)));
   }
   if (error.code() != ErrorCode::connection || !started_) return pipe_->fail(told);
   fail(ErrorCode::connection,

@@ -145,6 +145,7 @@ Exchange::Exchange(std::weak_ptr<Http> http) : http_(std::move(http)), impl_(std
 Exchange::~Exchange() = default;
 
 const std::string& Exchange::request_id() const { return impl_->answer.request_id; }
+bool Exchange::sent() const { return impl_->sent; }
 
 std::size_t Exchange::Impl::on_header(char* data, std::size_t size, std::size_t count, void* self) {
   auto& impl = *static_cast<Impl*>(self);

@@ -94,6 +94,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void resume();
   // Of the answer, once its headers have come. I/O thread.
   const std::string& request_id() const;
+  // Whether some of the request may have been sent. I/O thread.
+  bool sent() const;
 
  private:
   friend class Http;

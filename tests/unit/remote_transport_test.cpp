@@ -388,6 +388,38 @@ TEST_CASE("cancelling closes the request") {
   CHECK(error_of(Sandbox::limits(client)).code() == ErrorCode::not_ready);
 }
 
+TEST_CASE("a stream that the client's end cancels says what is known of the command: nothing where none was sent") {
+  TestService service;
+  const auto closed = [&](const std::function<void()>& before, bool started) {
+    Client client = client_of(service);
+    const Sandbox sandbox = sandbox_of(service, client);
+    service.clear();
+    before();
+    auto stream = sandbox.exec_stream("true").value();
+    for (int i = 0; i < 100 && started && stream.pid() == 0; ++i) std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(200));
+    client.close();
+    const Error error = all_of(stream).error.value();
+    CHECK(error.code() == ErrorCode::cancelled);
+    return error.message();
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    CHECK_MESSAGE(text.find(part) != std::string::npos, text);
+  };
+  Fault running = answering(sse_head() + kEvents.substr(0, kEvents.find("\n\n") + 2), 1);
+  running.comments = true;
+  has(closed([&] { service.inject(running); }, true), "the command runs on until its timeout");
+  Fault slow;
+  slow.delay_ms = 20'000;
+  has(closed([&] { service.inject(slow); }, false), "whether the command runs is not known");
+  const FullListener nobody;
+  std::optional<ScopedVariable> proxy;
+  const ScopedVariable no_exception("no_proxy", ""), nor_this("NO_PROXY", "");
+  const std::string unsent =
+      closed([&] { proxy.emplace("http_proxy", "http://127.0.0.1:" + std::to_string(nobody.port)); }, false);
+  CHECK_MESSAGE(unsent.find("runs") == std::string::npos, unsent);
+}
+
 TEST_CASE("200 operations at once") {
   TestService service;
   const Client client = client_of(service);
