@@ -149,16 +149,19 @@ class CommandFeed final : public EventFeed {
     CommandRequest request;
     request.cwd = "/";
     request.timeout = seconds(10);
+    // Of the group, or of the process where it leads none.
     const std::string line = fmt::format(
-        "kill -TERM -- -{0} 2>/dev/null || kill -TERM {0} 2>/dev/null || exit 0; for i in 1 2 3 4 5 6 7 8 9 10 11 12 "
-        "13 14 "
-        "15 16 17 18 19 20; do kill -0 -- -{0} 2>/dev/null || exit 0; sleep 0.1; done; kill -KILL -- -{0} 2>/dev/null",
+        "alive() {{ kill -0 -- -{0} || kill -0 {0}; }} 2>/dev/null; "
+        "end() {{ kill -$1 -- -{0} || kill -$1 {0}; }} 2>/dev/null; "
+        "gone() {{ for i in 1 2 3 4 5 6 7 8 9 10; do alive || exit 0; sleep 0.1; done; }}; "
+        "end TERM; gone; gone; end KILL; gone; exit 1",
         pid);
     api_->call(exec_request(sandbox_id_, line, request), {1U << 20U, request.timeout},
-               [end](const Result<base::JsonValue>& json, const AnswerContext&) {
-                 end(json ? std::string("its process group was ended")
-                          : fmt::format("ending its process group failed, so it may run on until its timeout ({})",
-                                        json.error().message()));
+               [end](const Result<base::JsonValue>& json, const AnswerContext& context) {
+                 const auto answer = json ? decode_exec(*json, context) : Result<ExecAnswer>(json.error());
+                 if (answer && answer->end.exit_code == 0) return end("its process group was ended");
+                 end(fmt::format("ending its process group failed, so it may run on until its timeout ({})",
+                                 answer ? "it is still there 1 s after SIGKILL" : answer.error().message()));
                });
   }
 
