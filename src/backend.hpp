@@ -84,7 +84,7 @@ struct CommandEnd {
   std::uint64_t stdout_bytes = 0;  // true totals
   std::uint64_t stderr_bytes = 0;
   std::vector<std::string> network_denied;
-  std::optional<ErrorDetails> details;  // of a service that told of this end by an error
+  std::shared_ptr<const ErrorDetails> details;  // of a service that told of this end by an error; null: none
 };
 
 struct StreamItem {

@@ -54,7 +54,7 @@ Result<std::optional<ExecChunk>> LogStream::next(std::optional<std::chrono::mill
     return Error(ErrorCode::exec_timeout,
                  fmt::format("logs: the command had not ended after {} s; it runs on. Read on from the offset reached",
                              impl_->timeout.count() / 1000),
-                 end.details.value_or(ErrorDetails()));
+                 end.details ? *end.details : ErrorDetails());
   }
   if (auto error = core::error_of(end, impl_->timeout, {}, {})) return *error;
   chunk.exit_code = end.exit_code;

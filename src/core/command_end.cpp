@@ -20,7 +20,7 @@ std::string facts(const ErrorDetails& details) {
 std::optional<Error> error_of(const CommandEnd& end, std::chrono::milliseconds timeout, std::string&& stdout_data,
                               std::string&& stderr_data) {
   if (!end.timed_out && !end.cancelled && end.signal == 0) return std::nullopt;
-  ErrorDetails details = end.details.value_or(ErrorDetails());
+  ErrorDetails details = end.details ? *end.details : ErrorDetails();
   details.stdout_data = std::move(stdout_data);
   details.stderr_data = std::move(stderr_data);
   details.signal = end.signal;

@@ -37,7 +37,9 @@ void end_with(Pipe& pipe, Error error) {
   if (!end.timed_out && end.signal == 0) return pipe.fail(std::move(error));
   pipe.deliver(OutputStream::standard_output, details.stdout_data);
   pipe.deliver(OutputStream::standard_error, details.stderr_data);
-  end.details = std::move(details);
+  details.stdout_data.clear();  // who reads the pipe has them
+  details.stderr_data.clear();
+  end.details = std::make_shared<const ErrorDetails>(std::move(details));
   pipe.finish(std::move(end));
 }
 

@@ -6,11 +6,16 @@ namespace orkestr::remote {
 
 namespace {
 
+// So many items wait exactly as they came. Beyond that output joins the last item of its own stream, past one of the
+// other, so that a guest that alternates between them byte by byte cannot multiply the window by the cost of an item.
+constexpr std::size_t kMaxExactItems = 256;
+
 // What an item counts as, of the window. An event costs something even where it brings little.
 std::size_t bytes_of(const StreamItem& item) {
   if (item.kind != StreamItem::Kind::code) return item.data.size();
   const CodeResult& result = item.code->result;
   std::size_t bytes = sizeof(CodeEvent) + item.code->text.size() + item.code->error.value.size();
+  for (const std::string& line : item.code->error.traceback) bytes += sizeof(line) + line.size();
   for (const auto* form : {&result.text, &result.html, &result.png, &result.json, &result.chart}) {
     if (*form) bytes += (*form)->size();
   }
@@ -56,16 +61,17 @@ void Pipe::gather(OutputStream stream, std::string_view bytes) {
   if (ended_) return;
   buffered_ += bytes.size();
   // Small pieces are put together while nobody takes them.
-  StreamItem* last = !items_.empty() && items_.back() ? &*items_.back() : nullptr;
-  if (last != nullptr && last->kind == StreamItem::Kind::output && last->stream == stream &&
-      last->data.size() + bytes.size() <= kPieceBytes) {
+  const std::size_t looked_at = std::min<std::size_t>(items_.size() < kMaxExactItems ? 1 : 2, items_.size());
+  for (std::size_t i = 1; i <= looked_at; ++i) {
+    auto& last = items_[items_.size() - i];
+    if (!last || last->kind != StreamItem::Kind::output || last->stream != stream) continue;
+    if (last->data.size() + bytes.size() > kPieceBytes) continue;
     last->data += bytes;
     return;
   }
   StreamItem item;
   item.stream = stream;
-  if (bytes.size() > kPieceBytes / 8) item.data.reserve(kPieceBytes);  // more of its kind will follow
-  item.data += bytes;
+  item.data = bytes;
   items_.emplace_back(std::move(item));
 }
 

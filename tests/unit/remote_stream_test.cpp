@@ -9,6 +9,7 @@
 namespace orkestr::testing {
 
 using Clock = std::chrono::steady_clock;
+using remote::Pipe;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
@@ -233,6 +234,29 @@ TEST_CASE("cancelling a command says what is known of its end, and no more") {
     CHECK_MESSAGE(error.message().find(body == kExecBody ? "its process group was ended"
                                                          : "may run on until its timeout") != std::string::npos,
                   error.message());
+  }
+}
+
+TEST_CASE("what waits to be read costs not much more than its bytes, however it came") {
+  for (const std::size_t size : {std::size_t{1}, std::size_t{8193}}) {
+    Pipe pipe;
+    std::string sent[2], got[2];
+    for (std::size_t i = 0; pipe.has_room() && i < 300'000; ++i) {
+      const std::string bytes(size, static_cast<char>('a' + i / 2 % 26));
+      pipe.deliver(i % 2 == 0 ? OutputStream::standard_output : OutputStream::standard_error, bytes);
+      sent[i % 2] += bytes;
+    }
+    CHECK(sent[0].size() + sent[1].size() >= std::min(300'000 * size, Pipe::kWindowBytes));
+    std::size_t items = 0, held = 0;
+    while (auto item = pipe.take()) {
+      ++items;
+      held += sizeof(*item) + (*item)->data.capacity();
+      got[(*item)->stream == OutputStream::standard_output ? 0 : 1] += (*item)->data;
+    }
+    CHECK(items < 300);
+    CHECK_MESSAGE(held < 3 * (sent[0].size() + sent[1].size()), held);
+    CHECK(got[0] == sent[0]);
+    CHECK(got[1] == sent[1]);
   }
 }
 
