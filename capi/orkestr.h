@@ -262,7 +262,8 @@ typedef struct orkestr_create_options {
   size_t allow_domains_count;
   const char* volume;
   int max_retries;      /* when the host or fleet is full; default 5; -1: none */
-  int64_t retry_max_ms; /* in all; default 60 s; in whole seconds */
+  int64_t retry_max_ms; /* so long after the first attempt none begins; of a service: of pauses in all; default 60 s; in
+                         * whole seconds */
   int no_auto_build;    /* 1: template_not_found for a template that is not built */
   orkestr_progress_callback on_progress;
   void* progress_user;

@@ -190,6 +190,7 @@ class Backend {
   struct Pauses {
     std::chrono::milliseconds first{250};
     std::chrono::milliseconds most{8'000};
+    bool attempts_count = true;  // towards CreateOptions::retry_max, which else is of the pauses alone
   };
   virtual Pauses pauses_when_full() const { return {}; }
   virtual CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) = 0;

@@ -82,7 +82,7 @@ export interface CreateOptions extends ClientChoice {
   allowDomains?: readonly string[] | null;
   volume?: string | null;
   snapshot?: string | null;
-  /** Attempts, and seconds in all, while the host or the fleet is full: 5, 60. */
+  /** Attempts while the host or the fleet is full, 5, and seconds after which none begins, 60 (of a service: of pauses in all). */
   maxRetries?: number | null;
   retryMaxSeconds?: number | null;
   /** Build the template first when that was never done, which takes minutes (see {@link Template} for what it needs); true. */

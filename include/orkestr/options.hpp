@@ -72,7 +72,7 @@ struct CreateOptions {
   std::string volume{};
   std::string snapshot{};
   int max_retries = 5;                 // when the host or fleet is full
-  std::chrono::seconds retry_max{60};  // in all
+  std::chrono::seconds retry_max{60};  // so long after the first attempt none begins; of a service: of pauses in all
   // A template that is known and not built is built first, which takes minutes (see template.hpp): Sandbox::create()
   // does it in the caller's thread, create_async() on a thread of the client. False: template_not_found, with the
   // command.
@@ -82,7 +82,7 @@ struct CreateOptions {
 
 struct ResumeOptions {
   int max_retries = 5;                 // when the host or fleet is full
-  std::chrono::seconds retry_max{60};  // in all
+  std::chrono::seconds retry_max{60};  // so long after the first attempt none begins; of a service: of pauses in all
 };
 
 struct ListOptions {

@@ -40,8 +40,13 @@ class Cancellable {
     if (hook) hook();
   }
 
+  bool cancelled() const {
+    std::lock_guard lock(mutex_);
+    return cancelled_;
+  }
+
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   int steps_ = 0;
   bool cancelled_ = false;
   std::function<void()> cancel_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 
 #include "base/cancellable.hpp"
 #include "core/submit.hpp"
@@ -10,6 +9,8 @@
 
 namespace orkestr::core {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // Between two attempts everything belongs to the I/O thread: the timer, and who is told when the client closes.
 class Attempts : public std::enable_shared_from_this<Attempts> {
@@ -25,30 +26,13 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
         done_(std::move(done)) {}
 
   void attempt() {
-    int mine = 0;
-    {
-      std::lock_guard lock(mutex_);
-      mine = ++attempts_;
-    }
-    auto cancel =
-        start_([self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
-    CancelFunction now;
-    {
-      std::lock_guard lock(mutex_);
-      // It may be over already, and the next one under way on the I/O thread.
-      if (mine == attempts_) (cancelled_ ? now : cancel_) = std::move(cancel);
-    }
-    if (now) now();
+    steps_.step([&] {
+      return start_([self = shared_from_this()](Result<OpenedSandbox> opened) { self->answered(std::move(opened)); });
+    });
   }
 
   void cancel() {
-    CancelFunction hook;
-    {
-      std::lock_guard lock(mutex_);
-      cancelled_ = true;
-      hook = std::exchange(cancel_, nullptr);
-    }
-    if (hook) hook();
+    steps_.cancel();
     // Refused once the client was closed, and then close() has ended the wait.
     client_->thread().post([self = shared_from_this()] { self->stop_waiting("cancelled"); });
   }
@@ -56,10 +40,11 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
  private:
   void answered(Result<OpenedSandbox> opened) {
     if (opened || opened.error().code() != ErrorCode::fleet_full_retry) return finish(std::move(opened));
-    const auto pause =
-        pause_before_retry(opened.error().details().retry_after, tries_, client_->backend().pauses_when_full());
-    if (tries_++ >= limits_.max_retries || pause > left_) return finish(std::move(opened));
-    left_ -= pause;
+    const auto pauses = client_->backend().pauses_when_full();
+    const auto pause = pause_before_retry(opened.error().details().retry_after, tries_, pauses);
+    const auto spent = pauses.attempts_count ? Clock::now() - began_ : paused_;
+    if (tries_++ >= limits_.max_retries || pause > limits_.retry_max - spent) return finish(std::move(opened));
+    paused_ += pause;
     // In a caller's thread the next attempt would have to wait there; the timer's thread is as good, and attempts are
     // rare.
     const bool posted = client_->thread().post([self = shared_from_this(), pause] { self->wait(pause); });
@@ -67,10 +52,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   }
 
   void wait(std::chrono::nanoseconds pause) {
-    {
-      std::lock_guard lock(mutex_);
-      if (cancelled_) pause = std::chrono::nanoseconds(0);
-    }
+    if (steps_.cancelled()) pause = std::chrono::nanoseconds(0);
     timer_ = client_->thread().reactor().add_timer(pause, [self = shared_from_this()] { self->again(); });
     on_close_ = client_->waits().add([self = shared_from_this()] {
       self->on_close_ = 0;
@@ -81,12 +63,7 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   void again() {
     timer_ = 0;
     client_->waits().remove(std::exchange(on_close_, 0));
-    bool cancelled = false;
-    {
-      std::lock_guard lock(mutex_);
-      cancelled = cancelled_;
-    }
-    if (cancelled) return finish(Error(ErrorCode::cancelled, what_ + ": cancelled"));
+    if (steps_.cancelled()) return finish(Error(ErrorCode::cancelled, what_ + ": cancelled"));
     attempt();
   }
 
@@ -107,14 +84,12 @@ class Attempts : public std::enable_shared_from_this<Attempts> {
   const Start start_;
   const ResumeOptions limits_;
   Completion<OpenedSandbox> done_;
-  std::chrono::nanoseconds left_ = limits_.retry_max;  // of the pauses
+  const Clock::time_point began_ = Clock::now();
+  std::chrono::nanoseconds paused_{0};
   int tries_ = 0;
   base::Reactor::TimerId timer_ = 0;  // of the wait that is under way; I/O thread
   std::uint64_t on_close_ = 0;        // likewise
-  std::mutex mutex_;
-  int attempts_ = 0;
-  bool cancelled_ = false;
-  CancelFunction cancel_;
+  base::Cancellable steps_;
 };
 
 // create, build what is missing, create once more: one of them is under way, and cancel() reaches that one.

@@ -15,8 +15,8 @@ namespace orkestr::core {
 // any budget where there is no such time.
 std::chrono::nanoseconds pause_before_retry(std::optional<double> asked, int tries, const Backend::Pauses& pauses);
 
-// Only fleet_full_retry is retried: at most options.max_retries times, with pauses of options.retry_max in all; one
-// that would be longer than what is left of them is not begun. Any thread.
+// Only fleet_full_retry is retried: at most options.max_retries times, within options.retry_max (see
+// Backend::Pauses); a pause that would be longer than what is left of it is not begun. Any thread.
 CancelFunction create_with_retries(std::shared_ptr<ClientImpl> client, CreateOptions options,
                                    Completion<OpenedSandbox> done);
 

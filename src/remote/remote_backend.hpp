@@ -19,7 +19,7 @@ class RemoteBackend final : public Backend {
   static Result<std::shared_ptr<RemoteBackend>> create(const ClientOptions& options, std::shared_ptr<IoLoop> loop);
 
   std::string_view name() const override { return "remote"; }
-  Pauses pauses_when_full() const override { return {std::chrono::seconds(2), std::chrono::seconds(30)}; }
+  Pauses pauses_when_full() const override { return {std::chrono::seconds(2), std::chrono::seconds(30), false}; }
   CancelFunction create(CreateOptions options, Completion<OpenedSandbox> done) override;
   CancelFunction get(std::string sandbox_id, Completion<OpenedSandbox> done) override;
   CancelFunction list(ListOptions options, Completion<std::vector<SandboxInfo>> done) override;

@@ -145,6 +145,9 @@ struct FullHost final : IdleBackend {
   std::atomic<int> attempts{0};
   ErrorCode code = ErrorCode::fleet_full_retry;
   std::optional<double> retry_after = 0.01;
+  std::chrono::milliseconds takes{0};  // each attempt
+  Pauses pauses;
+  Pauses pauses_when_full() const override { return pauses; }
   CancelFunction create(CreateOptions, Completion<OpenedSandbox> done) override { return answer(done); }
   CancelFunction resume(std::string, Completion<OpenedSandbox> done) override { return answer(done); }
   Result<TemplateInfo> build_template(const std::string& name, const TemplateBuildOptions& build,
@@ -157,6 +160,7 @@ struct FullHost final : IdleBackend {
   CancelFunction answer(const Completion<OpenedSandbox>& done) {
     ErrorDetails details;
     details.retry_after = retry_after;
+    std::this_thread::sleep_for(takes);
     if (++attempts <= full) {
       done(Error(code, "full", details));
     } else {
@@ -196,6 +200,7 @@ TEST_CASE("create is tried again when the host is full, within the limits, and f
   }
   SUBCASE("at once where it asks for no pause") {
     host->retry_after = 0;
+    host->pauses.attempts_count = false;
     options.retry_max = 0s;
     CHECK(create_on(host, options).ok());
     CHECK(host->attempts == 4);
@@ -207,6 +212,20 @@ TEST_CASE("create is tried again when the host is full, within the limits, and f
     CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
     CHECK(host->attempts == 3);
     CHECK(std::chrono::steady_clock::now() - start >= 750ms);
+  }
+  SUBCASE("attempts that take long count towards retry_max, where the backend says so") {
+    host->full = 1000;
+    host->takes = 400ms;
+    options.retry_max = 1s;
+    SUBCASE("yes") {
+      CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+      CHECK(host->attempts <= 3);
+    }
+    SUBCASE("no") {
+      host->pauses.attempts_count = false;
+      CHECK(create_on(host, options).error().code() == ErrorCode::fleet_full_retry);
+      CHECK(host->attempts == 6);
+    }
   }
   SUBCASE("not beyond retry_max") {
     options.retry_max = 0s;

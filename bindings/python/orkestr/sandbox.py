@@ -126,7 +126,8 @@ class Sandbox(SandboxAttributes):
             snapshot: id of one of the service, instead of ``template``.
             api_key: of the service; chooses the remote backend.
             client: chooses the backend, before everything else.
-            max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
+            max_retries, retry_max_seconds: attempts while the host or the fleet is full, and seconds after which none
+                begins; of a service: seconds of pauses in all.
             auto_build: build the template first when that was never done on this machine, which takes minutes (see
                 :class:`Template` for what it needs). False: :class:`TemplateNotFound`, with the command that builds it.
             on_progress: of that build, called in this thread with a :class:`TemplateProgress`; None shows a bar where
@@ -214,7 +215,8 @@ class Sandbox(SandboxAttributes):
         Locally one that runs is returned as it is.
 
         Args:
-            max_retries, retry_max_seconds: attempts and seconds in all while the host or the fleet is full.
+            max_retries, retry_max_seconds: attempts while the host or the fleet is full, and seconds after which none
+                begins; of a service: seconds of pauses in all.
 
         Raises: :class:`SandboxNotFound`, :class:`SandboxNotReady`, :class:`SnapshotIncompatible`, :class:`VmError`,
         :class:`FleetFull`, :class:`NotSupported`.
