@@ -23,6 +23,7 @@ ORKESTR_ENDS_WITH(orkestr_create_options, progress_user);
 ORKESTR_ENDS_WITH(orkestr_resume_options, retry_max_ms);
 ORKESTR_ENDS_WITH(orkestr_list_options, max_results);
 ORKESTR_ENDS_WITH(orkestr_exec_options, max_output_bytes);
+ORKESTR_ENDS_WITH(orkestr_volume_options, max_lifetime_hours);
 ORKESTR_ENDS_WITH(orkestr_template_options, progress_user);
 ORKESTR_ENDS_WITH(orkestr_pool_options, reserved);
 #undef ORKESTR_ENDS_WITH
