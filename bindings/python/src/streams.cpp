@@ -171,13 +171,21 @@ class Reader : public Shared<FileReader> {
 
  private:
   std::size_t read_to(char* to, std::size_t size) {
-    while (true) {
-      auto count = with([&](FileReader& reader) { return reader.read(to, size, kSlice); },
-                        Result<std::optional<std::size_t>>(closed_error("the file")));
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (const auto some = take(std::move(count))) return *some;
+    while (kept_.empty()) {
+      const auto count = take(with([&](FileReader& reader) { return reader.read(to, size, kSlice); },
+                                   Result<std::optional<std::size_t>>(closed_error("the file"))));
+      if (PyErr_CheckSignals() != 0) {
+        if (count) kept_.assign(to, *count);
+        throw py::error_already_set();
+      }
+      if (count) return *count;
     }
+    const std::size_t count = kept_.copy(to, size);
+    kept_.erase(0, count);
+    return count;
   }
+
+  std::string kept_;  // what had come when a signal's handler raised: the next read gets it; under the GIL
 };
 
 class Writer : public Shared<FileWriter> {
