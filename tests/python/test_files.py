@@ -10,8 +10,9 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from conftest import TEMPLATE, processes_of
 
-from orkestr import FileNotFound, InvalidArgument, IsADirectory, NotADirectory, NotPermitted, SandboxNotReady
+from orkestr import FileNotFound, InvalidArgument, IsADirectory, NotADirectory, NotPermitted, Sandbox, SandboxNotReady
 
 pytestmark = pytest.mark.vm
 
@@ -146,6 +147,70 @@ def test_a_signal_comes_through_a_transfer_that_stalls(stalled):
             assert time.monotonic() - start < 2, name
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def switched(home):
+    """A sandbox, and what stops and continues its machine."""
+    before = set(processes_of(home))
+    with Sandbox.create(TEMPLATE, timeout_seconds=600) as sandbox:
+        (machine,) = [pid for pid, command in processes_of(home).items() if pid not in before and "qemu" in command]
+        yield sandbox, lambda sign: os.kill(machine, sign)
+        os.kill(machine, signal.SIGCONT)
+
+
+class Interrupt(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupts():
+    def handle(*_):
+        raise Interrupt
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupted_read_loses_nothing(switched, interrupts):
+    sandbox, machine = switched
+    sandbox.exec("head -c 67108864 /dev/urandom > /tmp/random")
+    digest = sandbox.exec("sha256sum /tmp/random").stdout.split()[0]
+
+    def go_on():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.005)  # most often within the same wait of the binding
+        machine(signal.SIGCONT)
+
+    content = bytearray()
+    with sandbox.files.read_stream("/tmp/random") as reader:
+        for _ in range(8):
+            machine(signal.SIGSTOP)
+            threading.Timer(0.5, go_on).start()
+            with pytest.raises(Interrupt):
+                while True:
+                    content += reader.read1()
+            time.sleep(0.1)
+        content += reader.read()
+    assert len(content) == 67108864 and hashlib.sha256(content).hexdigest() == digest
+
+
+def test_what_was_interrupted_while_it_was_written_does_not_appear(switched, interrupts):
+    sandbox, machine = switched
+    sandbox.files.write("/tmp/whole", "old")
+    for next_call in (lambda writer: writer.close(), lambda writer: writer.write(b"more"), lambda writer: writer.flush()):
+        writer = sandbox.files.write_stream("/tmp/whole")
+        machine(signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(Interrupt):
+            writer.write(bytes(64 << 20))
+        machine(signal.SIGCONT)
+        with pytest.raises(SandboxNotReady, match="interrupted"):
+            next_call(writer)
+        assert writer.closed
+        writer.close()
+        assert sandbox.files.read("/tmp/whole") == "old"
 
 
 def test_a_transfer_that_stalls_is_closed_from_another_thread(stalled):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from . import _arguments as check
 from . import _core
-from .errors import InvalidArgument
+from .errors import InvalidArgument, SandboxNotReady
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -108,12 +108,14 @@ class FileWriter(io.BufferedIOBase):
     """A file being written, a binary file object. It appears under its name, whole, when it is closed.
 
     When the ``with`` block throws, on :meth:`discard` and when it is dropped unclosed, nothing of it appears and what
-    was there stays.
+    was there stays. Nor after a :meth:`write` or :meth:`flush` that raised, Ctrl-C included: what of it arrived is not
+    known, so whatever is called next raises :class:`SandboxNotReady`.
     """
 
     def __init__(self, native: _core.Writer) -> None:
         self._native = native
         self._buffer = bytearray()
+        self._broken = self._discarded = False
 
     def writable(self) -> bool:
         return True
@@ -123,16 +125,27 @@ class FileWriter(io.BufferedIOBase):
             raise ValueError("write to a closed file")
         data = check.bytes_like("content", content)
         size = len(data) if isinstance(data, bytes) else data.nbytes
-        self._buffer += data
-        if len(self._buffer) >= _PIECE:
-            self.flush()
+        self._go_on(data)
         return size
 
     def flush(self) -> None:
         """Sends what has been gathered; waits while the guest is slower."""
-        if self._buffer:
-            data, self._buffer = self._buffer, bytearray()
-            self._native.write(data)
+        if not self._discarded:  # IOBase.close() flushes, too
+            self._go_on(None)
+
+    def _go_on(self, data: Buffer | None) -> None:
+        if self._broken:
+            self.discard()
+            raise SandboxNotReady("an earlier write was interrupted or failed: the file does not appear; write it anew")
+        try:
+            if data is not None:
+                self._buffer += data
+            if self._buffer and (data is None or len(self._buffer) >= _PIECE):
+                gathered, self._buffer = self._buffer, bytearray()
+                self._native.write(gathered)
+        except BaseException:
+            self._broken = True
+            raise
 
     def close(self) -> None:
         """Sends the rest and puts the file in its place. May be called again."""
@@ -148,6 +161,7 @@ class FileWriter(io.BufferedIOBase):
         """Gives up: the file does not appear."""
         if not self.closed:
             self._buffer = bytearray()
+            self._discarded = True
             self._native.discard()
             io.IOBase.close(self)
 
