@@ -47,7 +47,7 @@ class ORKESTR_API Webhook {
 };
 
 // Whether a delivery is from the service: `signature` is its header X-Orkestr-Signature, `body` its bytes as they came,
-// before anything parsed them. Takes the same time wherever the two differ.
+// before anything parsed them. Takes the same time wherever the two differ. False for an empty secret.
 ORKESTR_API bool verify_webhook_signature(std::string_view secret, std::string_view body, std::string_view signature);
 
 }  // namespace orkestr

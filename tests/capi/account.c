@@ -55,6 +55,8 @@ void test_account(orkestr_client* client, orkestr_sandbox* sandbox) {
   CHECK(orkestr_verify_webhook_signature("Jefe", kBody, strlen(kBody), kGood) == 1);
   CHECK(orkestr_verify_webhook_signature("Jefe", kBody, strlen(kBody) - 1, kGood) == 0);
   CHECK(orkestr_verify_webhook_signature(NULL, kBody, strlen(kBody), kGood) == 0);
+  CHECK(orkestr_verify_webhook_signature(
+            "", kBody, strlen(kBody), "sha256=76d9e7194e7dbc3aa00bbe8ffb9f6fcb5a932170f971f948bb2ab61607d2b9d6") == 0);
   CHECK(orkestr_verify_webhook_signature("Jefe", NULL, 1, kGood) == 0);
   CHECK(orkestr_verify_webhook_signature("Jefe", NULL, 0, kGood) == 0);
   CHECK(orkestr_verify_webhook_signature("Jefe", kBody, (size_t)-1, kGood) == 0);

@@ -164,6 +164,8 @@ TEST_CASE("the signature of a webhook's delivery") {
        {"", "sha256=", "sha1=abc", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"}) {
     CHECK_FALSE(verify_webhook_signature("Jefe", "what do ya want for nothing?", other));
   }
+  const std::string anybodys = "sha256=76d9e7194e7dbc3aa00bbe8ffb9f6fcb5a932170f971f948bb2ab61607d2b9d6";
+  CHECK_FALSE(verify_webhook_signature("", "what do ya want for nothing?", anybodys));
 }
 
 TEST_CASE("service: the host name of a port") {
