@@ -7,7 +7,7 @@ import pytest
 
 import orkestr
 import orkestr.sandbox
-from orkestr import AuthError, ConnectionError, InvalidArgument, OrkestrClient, Sandbox
+from orkestr import AuthError, ConnectionError, InvalidArgument, OrkestrClient, Sandbox, verify_webhook_signature
 from orkestr import _arguments as check
 from orkestr.files import to_datetime
 
@@ -173,3 +173,13 @@ def test_seconds_are_rounded_up():
 def test_times_beyond_the_calendar():
     assert to_datetime(0).isoformat() == "1970-01-01T00:00:00+00:00"
     assert to_datetime(2**62).year == 9999 and to_datetime(-(2**62)).year == 1
+
+
+def test_a_signature_that_is_not_right_is_false_whatever_it_is():
+    body = b"what do ya want for nothing?"
+    good = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert verify_webhook_signature("Jefe", body, good)
+    for header in (None, "", "\udc80", b"", good.encode(), 7, [good]):
+        assert verify_webhook_signature("Jefe", body, header) is False
+    anybodys = "sha256=76d9e7194e7dbc3aa00bbe8ffb9f6fcb5a932170f971f948bb2ab61607d2b9d6"
+    assert verify_webhook_signature("", body, anybodys) is False

@@ -96,11 +96,11 @@ def verify_webhook_signature(secret: str, body: Buffer | str, signature_header: 
     """Whether a delivery is from the service.
 
     Args:
-        secret: What :meth:`Webhook.create` gave.
+        secret: What :meth:`Webhook.create` gave; an empty one is False.
         body: The bytes of the request as they came, before anything parsed them.
         signature_header: Its header ``X-Orkestr-Signature``; None, or whatever else is not right, is False.
     """
-    if signature_header is None:
+    if not isinstance(signature_header, str):
         return False
     # Never raises for a hostile header: what UTF-8 cannot encode is no signature.
     header = signature_header.encode("utf-8", "replace")
