@@ -100,7 +100,12 @@ void bind_sandbox(py::module_& module) {
         });
       });
   module.def("get_default_client", [] { return take(without_gil([] { return get_default_client(); })); });
-  module.def("set_default_client", [](std::optional<Client> client) { set_default_client(std::move(client)); });
+  module.def("set_default_client", [](std::optional<Client> client) {
+    without_gil([&] {  // the one before it may end with its thread
+      set_default_client(std::move(client));
+      return true;
+    });
+  });
 
   py::class_<Sandbox>(module, "Sandbox", py::release_gil_before_calling_cpp_dtor())
       .def_static("create", create, py::arg("arguments"), py::arg("on_progress"), py::arg("client"))
