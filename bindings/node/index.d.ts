@@ -50,7 +50,8 @@ export class OrkestrClient implements AsyncDisposable {
 }
 /** The client of calls that are given none; made at the first such call. One for all threads of the process. */
 export function getDefaultClient(): OrkestrClient;
-export function setDefaultClient(client: OrkestrClient): void;
+/** Null: the next such call makes a new one. */
+export function setDefaultClient(client: OrkestrClient | null): void;
 
 export interface CreateOptions extends ClientChoice {
   /** Name of a template, "python-3.12-bare". Exactly one of this and `snapshot`. */

@@ -82,9 +82,11 @@ test("errors of a service", async () => {
     `import { OrkestrClient, Sandbox, setDefaultClient } from "orkestr";
      setDefaultClient(new OrkestrClient({ apiKey: "wrong", baseUrl: process.env.ORKESTR_BASE_URL }));
      try { await Sandbox.list(); } catch (error) { console.log(error.name, error.code, error.statusCode, error.message.includes("wrong")); }
+     setDefaultClient(null);
+     console.log((await Sandbox.list()).length);
      const client = new OrkestrClient({ apiKey: "test-key", baseUrl: process.env.ORKESTR_BASE_URL });
      try { await Sandbox.get("sbx_01ARZ3NDEKTSV4RRFFQ69G5FAV", { client }); } catch (error) { console.log(error.name, error.code, error.statusCode); }`,
     { env },
   );
-  assert.equal(stdout, "AuthError unauthorized 401 false\nSandboxNotFound not_found 404\n");
+  assert.equal(stdout, "AuthError unauthorized 401 false\n0\nSandboxNotFound not_found 404\n");
 });

@@ -37,7 +37,7 @@ function getDefaultClient() {
 }
 
 function setDefaultClient(client) {
-  const native = partOf(OrkestrClient, client, "client");
+  const native = client == null ? undefined : partOf(OrkestrClient, client, "client");
   ask(() => core.setDefaultClient(native));
 }
 

@@ -102,7 +102,7 @@ void export_sandboxes(Napi::Env, Napi::Object exports) {
   add(exports, "closeClient", close_client);
   add(exports, "getDefaultClient",
       [](Info info) -> Napi::Value { return make_handle(info.Env(), take(info.Env(), get_default_client())); });
-  add(exports, "setDefaultClient", [](Info info) { set_default_client(of_handle<Client>(info[0], "client")); });
+  add(exports, "setDefaultClient", [](Info info) { set_default_client(client_of(info[0])); });
 
   add(exports, "create", create);
   add(exports, "get", [](Info info) {
