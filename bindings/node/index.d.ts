@@ -245,6 +245,96 @@ export class LogStream implements AsyncIterableIterator<ExecChunk>, AsyncDisposa
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+export interface CodeOptions extends SignalOptions {
+  /** "python"; what else there is depends on the template. */
+  language?: string | null;
+  /** Of a {@link CodeContext}; nothing: the context "default". */
+  contextId?: string | null;
+  /** 60; 0.001 to 86400; then the run is interrupted. */
+  timeoutSeconds?: number | null;
+}
+/** One rich result: all forms in which the interpreter gave it. */
+export interface CodeResult {
+  /** The richest of them; a later version of the service may have more. */
+  readonly type: "text" | "html" | "image_png" | "json" | "chart" | (string & {});
+  readonly text: string | null;
+  readonly html: string | null;
+  readonly png: Buffer | null;
+  /** Any value of JSON, parsed. */
+  readonly json: any;
+  /** What a figure shows, as data. */
+  readonly chart: any;
+}
+/** The exception that the code ended with: a result, not an error of the call. What was done up to it is kept. */
+export interface CodeError {
+  /** "ZeroDivisionError" */
+  readonly name: string;
+  /** "division by zero" */
+  readonly value: string;
+  readonly traceback: string[];
+}
+export interface CodeExecution {
+  readonly results: CodeResult[];
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly error: CodeError | null;
+  /** The number of this run in its context. */
+  readonly executionCount: number | null;
+  readonly contextId: string;
+  readonly durationMs: number;
+  /** The timeout passed: the run was ended, the context's variables are kept. */
+  readonly interrupted: boolean;
+  /** The interpreter had died and was started anew: the variables are lost. */
+  readonly restarted: boolean;
+  /** Which outputs the service has cut. */
+  readonly truncated: string[];
+  /** Of the last result that has one: what the last expression shows. */
+  readonly text: string | null;
+}
+/** An event of a run. What its kind does not have is null. */
+export interface CodeStreamEvent {
+  /** "stream": `stream` and `text`; "result"; "error": the code raised, "done" still comes; "done": `execution`, as `runCode` gives it. */
+  readonly kind: "stream" | "result" | "error" | "done";
+  readonly stream: "stdout" | "stderr" | null;
+  readonly text: string | null;
+  readonly result: CodeResult | null;
+  readonly error: CodeError | null;
+  readonly execution: CodeExecution | null;
+}
+/** The events of a run as they come. Reading slowly slows it down; left, closed or aborted, it goes on until its own timeout. */
+export class CodeStream implements AsyncIterableIterator<CodeStreamEvent>, AsyncDisposable {
+  private constructor();
+  /** @throws {InterpreterUnavailable} {@link SandboxNotFound} for an unknown context, {@link SandboxNotReady}, {@link ConnectionError} */
+  next(): Promise<IteratorResult<CodeStreamEvent, undefined>>;
+  return(value?: unknown): Promise<IteratorResult<CodeStreamEvent, undefined>>;
+  [Symbol.asyncIterator](): this;
+  close(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * An interpreter with variables of its own, made by `sandbox.createCodeContext` and found again, from any process, by
+ * `sandbox.codeContexts`. It survives pause and resume, and ends with the sandbox.
+ */
+export class CodeContext {
+  private constructor();
+  /** As of the creation or the list; `alive` also as of the last `restart`. */
+  readonly id: string;
+  readonly language: string;
+  readonly cwd: string | null;
+  readonly createdAt: Date | null;
+  readonly lastUsedAt: Date | null;
+  /** So far. */
+  readonly executions: number;
+  /** Its interpreter runs. */
+  readonly alive: boolean;
+  /** {@link Sandbox.runCode} in this context. */
+  runCode(code: string, options?: ({ timeoutSeconds?: number | null } & SignalOptions) | null): Promise<CodeExecution>;
+  /** A new interpreter without variables, under the same id. */
+  restart(options?: SignalOptions | null): Promise<this>;
+  /** Ends the interpreter and forgets the context. @throws {SandboxNotFound} when it is gone already. */
+  remove(options?: SignalOptions | null): Promise<void>;
+}
+
 export interface FileEntry {
   readonly name: string;
   /** The name exactly; pass a path made of it where the name is not UTF-8. */
@@ -455,6 +545,18 @@ export class Sandbox implements AsyncDisposable {
   commands(options?: SignalOptions | null): Promise<BackgroundCommand[]>;
   /** One of them. @throws {SandboxNotFound} */
   command(commandId: string, options?: SignalOptions | null): Promise<BackgroundCommand>;
+
+  /**
+   * Runs code in an interpreter that stays: variables, imports and figures are there in the next call, and results come rich. For
+   * sandboxes of a service made from the template "code-interpreter", or one built on it; an aborted signal ends the waiting, not the run.
+   * @throws {InterpreterUnavailable} for any other sandbox, and every local one: use `exec` there.
+   */
+  runCode(code: string, options?: CodeOptions | null): Promise<CodeExecution>;
+  /** The same with output and results as they come. */
+  runCodeStream(code: string, options?: CodeOptions | null): CodeStream;
+  /** An interpreter of its own, in `cwd`. */
+  createCodeContext(options?: ({ cwd?: string | null } & SignalOptions) | null): Promise<CodeContext>;
+  codeContexts(options?: SignalOptions | null): Promise<CodeContext[]>;
 
   /** What happened, oldest first; with `follow` an iterator that goes on until the sandbox has ended. */
   events(options?: (EventOptions & { follow?: false | null }) | null): Promise<Event[]>;

@@ -92,6 +92,9 @@ test("every property", () => {
   // Those of a service, of the pool and of a build, which other tests look at; and what is given, not got.
   assert.deepEqual(
     unseen.filter((name) => !name.endsWith("Options")).sort(),
-    ["ClientChoice", "ErrorFields", "PoolInfo", "PoolMember", "PresignedURL", "Snapshot", "TemplateProgress", "Volume", "VolumeLifetime", "Webhook"],
+    [
+      "ClientChoice", "CodeContext", "CodeError", "CodeExecution", "CodeResult", "CodeStreamEvent", "ErrorFields", "PoolInfo", "PoolMember", "PresignedURL",
+      "Snapshot", "TemplateProgress", "Volume", "VolumeLifetime", "Webhook",
+    ],
   );
 });

@@ -1,25 +1,8 @@
 // The remote backend from Node, whose own OpenSSL is in the process beside the library's GnuTLS: against the test service, in plain
 // HTTP and with TLS.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import path from "node:path";
-import { after, test } from "node:test";
-import { ROOT, runScript } from "./support.mjs";
-
-const PROXIES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-
-async function startService(...args) {
-  const child = spawn(path.join(ROOT, "build/bin/orkestr-test-service"), args, { stdio: ["pipe", "pipe", "inherit"] });
-  after(async () => {
-    child.stdin.end();
-    if (child.exitCode === null) await once(child, "exit");
-  });
-  const [line] = await once(child.stdout.setEncoding("utf8"), "data");
-  const [url, caFile] = line.trim().split(" ");
-  const env = { ...Object.fromEntries(PROXIES.map((name) => [name, undefined])), CURL_CA_BUNDLE: undefined, ORKESTR_BACKEND: undefined, ORKESTR_API_KEY: "test-key", ORKESTR_BASE_URL: url };
-  return { url, caFile, env };
-}
+import { test } from "node:test";
+import { runScript, startService } from "./support.mjs";
 
 const LIFE = `
   import { Sandbox, getDefaultClient, OrkestrClient } from "orkestr";

@@ -2,6 +2,7 @@
 // cache that a program started here would use (ORKESTR_TEST_CACHE overrides it). At a file's end nothing may be left but records.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
@@ -97,6 +98,21 @@ export function runScript(code, { args = [], env = {}, seconds = 120 } = {}) {
     });
   });
   return Object.assign(done, { child, output });
+}
+
+export const PROXIES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+// The test service, and the environment of a process that is to use it.
+export async function startService(...args) {
+  const child = spawn(path.join(ROOT, "build/bin/orkestr-test-service"), args, { stdio: ["pipe", "pipe", "inherit"] });
+  after(async () => {
+    child.stdin.end();
+    if (child.exitCode === null) await once(child, "exit");
+  });
+  const [line] = await once(child.stdout.setEncoding("utf8"), "data");
+  const [url, caFile] = line.trim().split(" ");
+  const env = { ...Object.fromEntries(PROXIES.map((name) => [name, undefined])), CURL_CA_BUNDLE: undefined, ORKESTR_BACKEND: undefined, ORKESTR_API_KEY: "test-key", ORKESTR_BASE_URL: url };
+  return { url, caFile, env };
 }
 
 // Rejects, and gives the error.

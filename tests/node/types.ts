@@ -1,8 +1,9 @@
 // Compiled, never run: what the types promise. An `@ts-expect-error` line must be an error.
 import { Readable } from "node:stream";
 import orkestr, {
-  type Event, type ExecChunk, BackgroundCommand, Cancelled, ExecResult, ExecTimeout, FileNotFound, InvalidArgument, OrkestrClient,
-  OrkestrError, Sandbox, SandboxNotFound, Template, getDefaultClient, pool, setDefaultClient,
+  type CodeExecution, type CodeStreamEvent, type Event, type ExecChunk, BackgroundCommand, Cancelled, CodeContext, ExecResult, ExecTimeout,
+  FileNotFound, InvalidArgument, OrkestrClient, OrkestrError, Sandbox, SandboxNotFound, Template, getDefaultClient, pool,
+  setDefaultClient,
 } from "orkestr";
 
 async function main(): Promise<void> {
@@ -29,6 +30,16 @@ async function main(): Promise<void> {
   for await (const piece of sandbox.files.readStream("/workspace/x")) console.log(piece);
   const events: Event[] = await sandbox.events({ since: new Date() });
   for await (const event of sandbox.events({ follow: true })) console.log(event.time.getTime(), event.kind);
+  const execution: CodeExecution = await sandbox.runCode("1", { language: "python", contextId: "default", timeoutSeconds: 1, signal: AbortSignal.timeout(1) });
+  const png: Buffer | null | undefined = execution.results[0]?.png;
+  for await (const event of sandbox.runCodeStream("1", { contextId: null })) {
+    const one: CodeStreamEvent = event;
+    console.log(one.kind === "done", one.stream, one.result?.json.a, one.error?.traceback.length, one.execution?.executionCount);
+  }
+  await using run = sandbox.runCodeStream("1");
+  const context: CodeContext = await (await sandbox.createCodeContext({ cwd: "/tmp" })).restart();
+  const shown: string | null = (await context.runCode("1", { timeoutSeconds: 1 })).text;
+  console.log(png, shown, (await run.next()).value?.kind, (await sandbox.codeContexts())[0]?.lastUsedAt?.getTime());
   const [info] = await pool.list();
   console.log(info?.members[0]?.createdAt, (await Template.inspect("x")).parts.length, orkestr.version, other.status === "paused");
   try {
@@ -47,6 +58,10 @@ async function main(): Promise<void> {
   sandbox.id = "x";
   // @ts-expect-error made by create() only
   new Sandbox();
+  // @ts-expect-error made by the sandbox only
+  new CodeContext();
+  // @ts-expect-error of this context, whatever the options say
+  await context.runCode("1", { contextId: "x" });
   // @ts-expect-error a promise, not a list
   const wrong: Event[] = sandbox.events();
   // @ts-expect-error in the background there is no output yet

@@ -3,9 +3,10 @@
 const { setTimeout: sleep } = require("node:timers/promises");
 const check = require("./arguments.js");
 const { Cancelled, ExecTimeout } = require("./errors.js");
-const { asyncDispose, hold, make, partOf, toDateOrNull } = require("./handles.js");
+const { make, partOf, toDateOrNull } = require("./handles.js");
 const { ask, call, core } = require("./native.js");
-const { Puller, unfinished } = require("./process.js");
+const { ChunkReader, unfinished } = require("./process.js");
+const { OutputStream, Puller } = require("./puller.js");
 
 const FIRST_PAUSE = 0.01;
 const ONLY_SIGNAL = { signal: check.signal };
@@ -25,37 +26,9 @@ class CommandLogs {
 const LOGS = { next: core.logsNext, ready: core.logsReady, close: core.logsClose };
 
 // The output of a background command as it comes: an async iterator of ExecChunk.
-class LogStream {
+class LogStream extends OutputStream {
   constructor(native, signal) {
-    const abort = signal && (() => this.close());
-    hold(this, { puller: new Puller(native, LOGS), signal, stop: () => signal?.removeEventListener("abort", abort) });
-    signal?.addEventListener("abort", abort, { once: true });
-  }
-  [Symbol.asyncIterator]() {
-    partOf(LogStream, this);
-    return this;
-  }
-  async next() {
-    const { puller, signal, stop } = partOf(LogStream, this);
-    try {
-      const item = await puller.next();
-      if (signal?.aborted) throw Cancelled.bySignal(signal);
-      return item;
-    } finally {
-      if (puller.closed) stop();
-    }
-  }
-  async return(value) {
-    this.close();
-    return { done: true, value };
-  }
-  close() {
-    const { puller, stop } = partOf(LogStream, this);
-    stop();
-    puller.close();
-  }
-  async [asyncDispose]() {
-    this.close();
+    super(new Puller(native, LOGS, new ChunkReader()), signal);
   }
 }
 

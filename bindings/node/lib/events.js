@@ -4,7 +4,7 @@ const { setTimeout: sleep } = require("node:timers/promises");
 const { Cancelled } = require("./errors.js");
 const { toDate } = require("./handles.js");
 const { call, core } = require("./native.js");
-const { Breath } = require("./process.js");
+const { Breath } = require("./puller.js");
 
 const PAUSE_MS = 250;
 const SOME = 250;

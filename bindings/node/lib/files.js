@@ -5,7 +5,8 @@ const check = require("./arguments.js");
 const { Cancelled, InvalidArgumentRange } = require("./errors.js");
 const { make, partOf, toDate, toDateOrNull } = require("./handles.js");
 const { ask, call, core } = require("./native.js");
-const { Breath, unfinished } = require("./process.js");
+const { unfinished } = require("./process.js");
+const { Breath } = require("./puller.js");
 
 const PIECE = 2 ** 20;
 const SIGNAL = { signal: check.signal };

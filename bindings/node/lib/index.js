@@ -1,6 +1,7 @@
 "use strict";
 const errors = require("./errors.js");
 const { OrkestrClient, getDefaultClient, setDefaultClient } = require("./client.js");
+const { CodeContext, CodeStream } = require("./code.js");
 const { BackgroundCommand, CommandLogs, LogStream } = require("./command.js");
 const { FileReader, FileWriter, Files } = require("./files.js");
 const pool = require("./pool.js");
@@ -15,6 +16,7 @@ const { version } = require("../package.json");
 const { InvalidArgumentType, InvalidArgumentRange, fromNative, ...classes } = errors;
 
 module.exports = {
-  BackgroundCommand, CommandLogs, ExecChunk, ExecResult, ExecStream, FileReader, FileWriter, Files, LogStream, OrkestrClient, Sandbox,
-  Snapshot, Template, Volume, Webhook, getDefaultClient, pool, setDefaultClient, verifyWebhookSignature, version, ...classes,
+  BackgroundCommand, CodeContext, CodeStream, CommandLogs, ExecChunk, ExecResult, ExecStream, FileReader, FileWriter, Files, LogStream,
+  OrkestrClient, Sandbox, Snapshot, Template, Volume, Webhook, getDefaultClient, pool, setDefaultClient, verifyWebhookSignature, version,
+  ...classes,
 };

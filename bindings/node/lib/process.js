@@ -1,11 +1,11 @@
 "use strict";
 // Commands: what they return, and their output as it comes.
-const { performance } = require("node:perf_hooks");
-const { setImmediate: turn, setTimeout: sleep } = require("node:timers/promises");
+const { setTimeout: sleep } = require("node:timers/promises");
 const check = require("./arguments.js");
-const { Cancelled, ExecTimeout, SandboxNotReady, fromNative } = require("./errors.js");
+const { Cancelled, ExecTimeout, SandboxNotReady } = require("./errors.js");
 const { asyncDispose, hold, partOf } = require("./handles.js");
 const { ask, core } = require("./native.js");
+const { Breath, Puller } = require("./puller.js");
 
 const hidden = (object, values) => {
   for (const [name, value] of Object.entries(values)) Object.defineProperty(object, name, { value, enumerable: false });
@@ -37,22 +37,6 @@ class ExecChunk {
 }
 
 const NOTHING = Buffer.alloc(0);
-const LONGEST_MS = 5;
-
-// While there is always more to do, every `await` is a microtask: timers, sockets and signals would never have their turn.
-class Breath {
-  #last = performance.now();
-  taken() {
-    this.#last = performance.now();
-  }
-  get due() {
-    return performance.now() - this.#last > LONGEST_MS;
-  }
-  async take() {
-    await turn();
-    this.taken();
-  }
-}
 
 // How many bytes at the end are the beginning of a character whose rest is still to come.
 function unfinished(data) {
@@ -84,103 +68,25 @@ class StreamDecoder {
   }
 }
 
-// The part that the output of a command and that of a background command have in common: pulled, decoded, one consumer.
-// `opening` is the native stream, or a promise of it where its sandbox has to be found first.
-class Puller {
-  #native;
-  #opening;
-  #calls;
+// The output of a command and that of a background command: what Puller's reader is for them.
+class ChunkReader {
   #decoders = { stdout: new StreamDecoder(), stderr: new StreamDecoder() };
-  #ready = []; // chunks, and last of all maybe an error
-  #waiting = 0; // id of the wait for more
-  #turn = Promise.resolve();
-  #breath = new Breath();
-  closed = false;
+  over = false;
 
-  constructor(opening, calls) {
-    this.#calls = calls;
-    if (!(opening instanceof Promise)) {
-      this.#native = opening;
-      return;
-    }
-    this.#opening = opening.then((native) => {
-      this.#native = native;
-      if (this.closed) calls.close(native);
-      return native;
-    });
-    this.#opening.catch(() => {}); // next() tells
-  }
-  // undefined while it is being opened.
-  get native() {
-    return this.#native;
-  }
-  opened() {
-    return this.#native ?? this.#opening;
-  }
-
-  // Calls of next() are answered one after the other.
-  next() {
-    const mine = this.#turn.then(() => this.#next());
-    this.#turn = mine.catch(() => {});
-    return mine;
-  }
-  async #next() {
-    if (this.#native === undefined && !this.closed) await this.#opening;
-    while (this.#ready.length === 0 && !this.closed) await this.#pull();
-    if (this.#ready.length === 0) return { done: true, value: undefined };
-    const item = this.#ready.shift();
-    if (item instanceof Error) throw item;
-    return { done: false, value: item };
-  }
-
-  async #pull() {
-    if (this.#breath.due) {
-      await this.#breath.take();
-      if (this.closed) return;
-    }
-    let chunk;
-    try {
-      chunk = this.#calls.next(this.#native);
-      if (chunk === undefined) {
-        const [promise, id] = this.#calls.ready(this.#native);
-        this.#waiting = id;
-        await promise;
-        this.#waiting = 0;
-        this.#breath.taken();
-        return;
-      }
-    } catch (thrown) {
-      this.#end(fromNative(thrown));
-      return;
-    }
-    if (chunk === null) {
-      this.close();
-      return;
-    }
-    const [isStdout, data, exitCode, durationMs] = chunk;
+  take([isStdout, data, exitCode, durationMs]) {
     const stream = isStdout ? "stdout" : "stderr";
     if (exitCode !== null) {
-      this.#end(new ExecChunk(stream, "", NOTHING, exitCode, durationMs));
-      return;
+      this.over = true;
+      return [...this.rest(), new ExecChunk(stream, "", NOTHING, exitCode, durationMs)];
     }
     const [text, exact] = this.#decoders[stream].decode(data);
-    if (text !== "") this.#ready.push(new ExecChunk(stream, text, exact));
+    return text === "" ? [] : [new ExecChunk(stream, text, exact)];
   }
-
-  #end(last) {
-    for (const [stream, decoder] of Object.entries(this.#decoders)) {
+  rest() {
+    return Object.entries(this.#decoders).flatMap(([stream, decoder]) => {
       const [text, exact] = decoder.flush();
-      if (text !== "") this.#ready.push(new ExecChunk(stream, text, exact));
-    }
-    this.#ready.push(last);
-    this.close();
-  }
-
-  close() {
-    if (this.closed) return;
-    this.closed = true;
-    if (this.#waiting !== 0) core.cancel(this.#waiting);
-    if (this.#native !== undefined) this.#calls.close(this.#native);
+      return text === "" ? [] : [new ExecChunk(stream, text, exact)];
+    });
   }
 }
 
@@ -240,7 +146,7 @@ async function send(part, bytes, timeoutMs, signal) {
 // The output of a running command: an async iterator of ExecChunk, and its input.
 class ExecStream {
   constructor(opening, signal) {
-    const puller = new Puller(opening, OUTPUT);
+    const puller = new Puller(opening, OUTPUT, new ChunkReader());
     const abort = signal && (() => this.cancel());
     hold(this, { puller, signal, writing: Promise.resolve(), stop: () => signal?.removeEventListener("abort", abort) });
     signal?.addEventListener("abort", abort, { once: true });
@@ -308,4 +214,4 @@ class ExecStream {
 // For who has checked the bytes already.
 const sendTo = (stream, bytes) => send(partOf(ExecStream, stream), bytes);
 
-module.exports = { Breath, ExecChunk, ExecResult, ExecStream, Puller, StreamDecoder, sendTo, unfinished };
+module.exports = { ChunkReader, ExecChunk, ExecResult, ExecStream, sendTo, unfinished };

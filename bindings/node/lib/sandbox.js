@@ -3,6 +3,7 @@
 const { inspect } = require("node:util");
 const check = require("./arguments.js");
 const { CHOICE, choose } = require("./client.js");
+const { CodeContext, CodeStream, toExecution } = require("./code.js");
 const { collect } = require("./collect.js");
 const { BackgroundCommand } = require("./command.js");
 const { Cancelled } = require("./errors.js");
@@ -26,6 +27,7 @@ const SIGNAL = { signal: check.signal };
 const EXEC = { cwd: check.text, env: check.textMap, timeoutSeconds: check.milliseconds, ...SIGNAL };
 const TERMINAL = { user: check.text, tty: check.flag, cols: check.integer, rows: check.integer, stdin: check.anything };
 const RUN = { ...EXEC, ...TERMINAL, maxOutputBytes: check.offset, onStdout: check.callback, onStderr: check.callback };
+const CODE = { language: check.text, contextId: check.text, timeoutSeconds: check.milliseconds, ...SIGNAL };
 const SINCE = { since: check.moment, ...SIGNAL };
 
 const command = (value) => (Array.isArray(value) ? check.texts("command", value) : check.text("command", value));
@@ -156,6 +158,40 @@ class Sandbox {
     const id = check.text("commandId", commandId);
     const handle = await live(part);
     return BackgroundCommand._of(await call(signal, () => core.getCommand(handle, id)));
+  }
+
+  // Code.
+
+  async runCode(code, options) {
+    const part = partOf(Sandbox, this);
+    const given = check.options(options, CODE);
+    const what = check.text("code", code);
+    const handle = await live(part);
+    return toExecution(await call(given.signal, () => core.runCode(handle, what, native(given))));
+  }
+
+  runCodeStream(code, options) {
+    const part = partOf(Sandbox, this);
+    const given = check.options(options, CODE);
+    const what = check.text("code", code);
+    if (given.signal?.aborted) throw Cancelled.bySignal(given.signal);
+    const open = (handle) => ask(() => core.runCodeStream(handle, what, native(given)));
+    return new CodeStream(part.handle === undefined ? live(part).then(open) : open(part.handle), given.signal);
+  }
+
+  async createCodeContext(options) {
+    const part = partOf(Sandbox, this);
+    const { cwd = "", signal } = check.options(options, { cwd: check.text, ...SIGNAL });
+    const handle = await live(part);
+    const end = (made) => call(undefined, () => core.removeCodeContext(made)).catch(() => {});
+    return CodeContext._of(await call(signal, () => core.createCodeContext(handle, cwd), end));
+  }
+
+  async codeContexts(options) {
+    const part = partOf(Sandbox, this);
+    const { signal } = check.options(options, SIGNAL);
+    const handle = await live(part);
+    return (await call(signal, () => core.listCodeContexts(handle))).map(CodeContext._of);
   }
 
   get files() {

@@ -13,10 +13,6 @@ namespace {
 
 using Info = const Napi::CallbackInfo&;
 
-Napi::Value to_ms_or_null(Napi::Env env, const std::optional<TimePoint>& time) {
-  return time ? to_ms(env, *time) : env.Null();
-}
-
 Napi::Value to_js(Napi::Env env, const VolumeInfo& info) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("id", to_text(env, info.id));

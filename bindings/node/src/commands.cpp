@@ -20,7 +20,7 @@ Napi::Value to_js(Napi::Env env, const CommandInfo& info) {
   out.Set("pid", to_number(env, info.pid));
   out.Set("status", to_text(env, to_string(info.status)));
   out.Set("exitCode", to_number(env, info.exit_code));
-  out.Set("startedAt", info.started_at ? to_ms(env, *info.started_at) : env.Null());
+  out.Set("startedAt", to_ms_or_null(env, info.started_at));
   return out;
 }
 

@@ -100,6 +100,9 @@ Napi::Value to_bytes(Napi::Env env, std::string&& bytes) {
 Napi::Value to_ms(Napi::Env env, TimePoint time) {
   return Napi::Number::New(env, std::chrono::duration<double, std::milli>(time.time_since_epoch()).count());
 }
+Napi::Value to_ms_or_null(Napi::Env env, const std::optional<TimePoint>& time) {
+  return time ? to_ms(env, *time) : env.Null();
+}
 Napi::Value to_ms(Napi::Env env, std::chrono::microseconds duration) {
   return to_number(env, std::chrono::round<std::chrono::milliseconds>(duration).count());
 }
@@ -143,7 +146,7 @@ Napi::Value to_js(Napi::Env env, const SandboxInfo& info) {
   out.Set("metadata", to_map(env, info.metadata));
   out.Set("onTimeout", to_text(env, to_string(info.on_timeout)));
   out.Set("autoResume", Napi::Boolean::New(env, info.auto_resume));
-  out.Set("pausedExpiresAt", info.paused_expires_at ? to_ms(env, *info.paused_expires_at) : env.Null());
+  out.Set("pausedExpiresAt", to_ms_or_null(env, info.paused_expires_at));
   out.Set("previewAuth", Napi::Boolean::New(env, info.preview_auth));
   out.Set("previewAuthToken", to_text_or_null(env, info.preview_auth_token));
   out.Set("volume", to_text_or_null(env, info.volume));

@@ -42,6 +42,7 @@ Napi::Value to_bytes(Napi::Env env, std::string_view bytes);
 // Large ones are handed over, not copied.
 Napi::Value to_bytes(Napi::Env env, std::string&& bytes);
 Napi::Value to_ms(Napi::Env env, TimePoint time);
+Napi::Value to_ms_or_null(Napi::Env env, const std::optional<TimePoint>& time);
 Napi::Value to_ms(Napi::Env env, std::chrono::microseconds duration);  // rounded to whole ones
 
 template <class T>

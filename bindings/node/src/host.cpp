@@ -98,7 +98,7 @@ Napi::Value to_js(Napi::Env env, const SnapshotInfo& info) {
   out.Set("region", to_text_or_null(env, info.region));
   out.Set("errorMessage", to_text_or_null(env, info.error_message));
   out.Set("createdAt", to_ms(env, info.created_at));
-  out.Set("readyAt", info.ready_at ? to_ms(env, *info.ready_at) : env.Null());
+  out.Set("readyAt", to_ms_or_null(env, info.ready_at));
   return out;
 }
 

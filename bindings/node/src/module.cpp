@@ -34,6 +34,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   export_streams(env, exports);
   export_files(env, exports);
   export_commands(env, exports);
+  export_code(env, exports);
   export_templates(env, exports);
   export_account(env, exports);
   export_host(env, exports);

@@ -9,6 +9,7 @@ void export_sandboxes(Napi::Env env, Napi::Object exports);
 void export_streams(Napi::Env env, Napi::Object exports);
 void export_files(Napi::Env env, Napi::Object exports);
 void export_commands(Napi::Env env, Napi::Object exports);
+void export_code(Napi::Env env, Napi::Object exports);
 void export_templates(Napi::Env env, Napi::Object exports);
 void export_account(Napi::Env env, Napi::Object exports);
 void export_host(Napi::Env env, Napi::Object exports);

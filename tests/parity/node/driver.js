@@ -118,6 +118,18 @@ const volumeRecord = (one) =>
   fields(one, "id name sizeMb status region nodeId attachedSandboxId maxLifetimeDays maxLifetimeHours expiresAt");
 const webhookRecord = (one) =>
   fields(one, "id url eventTypes active consecutiveFailures lastDeliveryAt lastError createdAt secret");
+const json = (value) => (value === null ? null : JSON.stringify(value));
+const codeResultRecord = (one) => fields(one, "type text html", { png: one.png && hexed(one.png), json: json(one.json), chart: json(one.chart) });
+const codeErrorRecord = (one) => fields(one, "name value traceback");
+const executionRecord = (one) =>
+  fields(one, "stdout stderr executionCount contextId durationMs interrupted restarted truncated text",
+    { results: one.results.map(codeResultRecord), error: one.error && codeErrorRecord(one.error) });
+const codeEventRecord = (one) =>
+  fields(one, "kind stream text", {
+    result: one.result && codeResultRecord(one.result), error: one.error && codeErrorRecord(one.error),
+    execution: one.execution && executionRecord(one.execution),
+  });
+const contextRecord = (one) => fields(one, "id language cwd createdAt lastUsedAt executions alive");
 const templateRecord = (one) => fields(one, "name description built current buildId digest kernel", { bytes: one.bytes ?? 0 });
 const eventRecord = (one) => fields(one, "time kind outcome command path exitCode durationMs reason");
 const entryRecord = (one) => fields(one, "name isDir size mode modifiedAt");
@@ -185,6 +197,13 @@ async function read(call) {
     stdout: hexed(Buffer.concat(out.stdout)), stderr: hexed(Buffer.concat(out.stderr)),
     exit_code: final?.exitCode ?? null, duration_ms: final?.durationMs ?? null,
   });
+}
+
+const codeOptions = (call) => ({ ...call.given({ language: text, contextId: text }), ...seconds(call) });
+async function codeEvents(call) {
+  const all = [];
+  for await (const event of call.on()) all.push(codeEventRecord(event));
+  return value(all);
 }
 
 async function logs(call) {
@@ -274,6 +293,18 @@ const MEMBERS = {
   "sandbox.metrics": async (c) => value(metricsRecord(await c.on().metrics(c.given({ since: time })))),
   "sandbox.snapshot": async (c) => value(snapshotRecord(await c.on().snapshot(c.given({ name: text })))),
   "sandbox.get_host": async (c) => value(await c.on().getHost(number(c, "port"))),
+  "sandbox.run_code": async (c) => value(executionRecord(await c.on().runCode(text(c, "code"), codeOptions(c)))),
+  "sandbox.run_code_stream": (c) => keep(c.on().runCodeStream(text(c, "code"), codeOptions(c))),
+  "sandbox.create_code_context": async (c) => {
+    const context = await c.on().createCodeContext(c.given({ cwd: text }));
+    return keep(context, contextRecord(context));
+  },
+  "sandbox.code_contexts": async (c) => value((await c.on().codeContexts()).map(contextRecord)),
+  "code_stream.read": codeEvents,
+  "code_stream.close": (c) => c.on().close(),
+  "code_context.run_code": async (c) => value(executionRecord(await c.on().runCode(text(c, "code"), seconds(c)))),
+  "code_context.restart": async (c) => value(contextRecord(await c.on().restart())),
+  "code_context.remove": (c) => c.on().remove(),
   "sandbox.terminate": (c) => ofSandbox(c, (one) => one.terminate()),
   "stream.read": read,
   "stream.write": (c) => c.on().write(data(c, "data"), seconds(c)),
