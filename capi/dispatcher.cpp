@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/unique_fd.hpp"
@@ -19,6 +20,7 @@ struct Dispatcher::State {
     int fd = -1;
     Ready ready;
     bool dropped = false;
+    bool called = false;  // since the last again()
   };
 
   std::mutex mutex;
@@ -35,6 +37,7 @@ struct Dispatcher::State {
         {
           std::lock_guard lock(mutex);
           dropped = entry->dropped || closing;
+          entry->called = true;  // before it is, for again() may come from in there
         }
         if (entry->ready(dropped) && !dropped) continue;
         std::lock_guard lock(mutex);
@@ -60,9 +63,9 @@ struct Dispatcher::State {
       std::lock_guard lock(mutex);
       all.assign(watched.begin(), watched.end());
       if (closing) return {std::move(all), true};
+      // (poll() passes over a negative one.)
+      for (const auto& [id, entry] : all) fds.push_back({entry->called ? -1 : entry->fd, POLLIN, 0});
     }
-    fds.reserve(all.size() + 1);
-    for (const auto& [id, entry] : all) fds.push_back({entry->fd, POLLIN, 0});
     fds.push_back({wake.get(), POLLIN, 0});
     while (::poll(fds.data(), fds.size(), -1) < 0 && errno == EINTR) {
     }
@@ -86,7 +89,7 @@ Dispatcher::~Dispatcher() {
   if (thread_) thread_->finish(std::chrono::steady_clock::now());
 }
 
-Result<std::uint64_t> Dispatcher::watch(int fd, Ready ready) {
+Result<void> Dispatcher::watch(int fd, Ready ready, std::atomic<std::uint64_t>* id) {
   // poll() passes over a negative one without a word.
   if (fd < 0) {
     return Error(ErrorCode::internal,
@@ -101,24 +104,33 @@ Result<std::uint64_t> Dispatcher::watch(int fd, Ready ready) {
                    std::string("eventfd: ") + std::strerror(errno) + "; raise the limit of open files (ulimit -n)");
     }
   }
-  std::uint64_t id = 0;
+  std::uint64_t number = 0;
   {
     std::lock_guard lock(state_->mutex);
     if (state_->closing) return closed();
-    id = state_->next_id++;
-    state_->watched.emplace(id, std::make_shared<State::Watched>(State::Watched{fd, std::move(ready), false}));
+    number = state_->next_id++;
+    if (id != nullptr) *id = number;
+    state_->watched.emplace(number, std::make_shared<State::Watched>(State::Watched{fd, std::move(ready)}));
   }
   if (!thread_) {
     auto thread = Thread::start([state = state_] { state->run(); });
     if (!thread.ok()) {
       std::lock_guard lock(state_->mutex);
-      state_->watched.erase(id);
+      if (id != nullptr) *id = 0;
+      state_->watched.erase(number);
       return thread.error();
     }
     thread_.emplace(std::move(*thread));
   }
   state_->signal();
-  return id;
+  return {};
+}
+
+void Dispatcher::again(std::uint64_t id) {
+  std::lock_guard lock(state_->mutex);
+  const auto found = state_->watched.find(id);
+  if (found == state_->watched.end() || !std::exchange(found->second->called, false)) return;
+  state_->signal();
 }
 
 void Dispatcher::drop(std::uint64_t id) {

@@ -4,6 +4,7 @@
 // Thread safety: any thread, a callback included.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,10 +21,13 @@ class Dispatcher {
   ~Dispatcher();
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
-  // What is watched keeps itself alive in here. Called when the descriptor is readable; false: no more. `last`: no more
-  // in any case.
+  // What is watched keeps itself alive in here. Called when the descriptor is readable, once, and then once after each
+  // again(): readable it may stay for as long as another thread takes to read. False: no more. `last`: no more in any
+  // case.
   using Ready = std::function<bool(bool last)>;
-  Result<std::uint64_t> watch(int fd, Ready ready);
+  // `id`, for the functions below, is there before the first call; it must live as long as `ready`.
+  Result<void> watch(int fd, Ready ready, std::atomic<std::uint64_t>* id = nullptr);
+  void again(std::uint64_t id);
   // The last call comes now.
   void drop(std::uint64_t id);
   // Every last call comes now; later ones of watch() fail. Idempotent.

@@ -24,6 +24,7 @@ ORKESTR_ENDS_WITH(orkestr_resume_options, retry_max_ms);
 ORKESTR_ENDS_WITH(orkestr_list_options, max_results);
 ORKESTR_ENDS_WITH(orkestr_exec_options, max_output_bytes);
 ORKESTR_ENDS_WITH(orkestr_volume_options, max_lifetime_hours);
+ORKESTR_ENDS_WITH(orkestr_code_options, timeout_ms);
 ORKESTR_ENDS_WITH(orkestr_template_options, progress_user);
 ORKESTR_ENDS_WITH(orkestr_pool_options, reserved);
 #undef ORKESTR_ENDS_WITH
@@ -217,6 +218,15 @@ Result<ExecOptions> exec_options(const orkestr_exec_options* given) {
   set(options.cols, from.cols);
   set(options.rows, from.rows);
   set(options.max_output_bytes, from.max_output_bytes);
+  return options;
+}
+
+Result<CodeOptions> code_options(const orkestr_code_options* given) {
+  ORKESTR_TRY(const auto from, read(given, "ORKESTR_CODE_OPTIONS_INIT"));
+  CodeOptions options;
+  if (from.language != nullptr) options.language = from.language;
+  options.context_id = text_or_empty(from.context_id);
+  if (from.timeout_ms != 0) options.timeout = std::chrono::milliseconds(from.timeout_ms);
   return options;
 }
 

@@ -45,6 +45,7 @@ Result<CreateOptions> create_options(const orkestr_create_options* given);
 Result<ResumeOptions> resume_options(const orkestr_resume_options* given);
 Result<ListOptions> list_options(const orkestr_list_options* given);
 Result<ExecOptions> exec_options(const orkestr_exec_options* given);
+Result<CodeOptions> code_options(const orkestr_code_options* given);
 Result<TemplateBuildOptions> template_options(const orkestr_template_options* given);
 Result<VolumeOptions> volume_options(const orkestr_volume_options* given);
 Result<PoolOptions> pool_options(const orkestr_pool_options* given);

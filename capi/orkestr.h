@@ -63,7 +63,7 @@ extern "C" {
 typedef struct orkestr_client orkestr_client;       /* a backend, and the threads its sandboxes share */
 typedef struct orkestr_sandbox orkestr_sandbox;     /* one sandbox */
 typedef struct orkestr_command orkestr_command;     /* a background command */
-typedef struct orkestr_stream orkestr_stream;       /* output, input or a file, piece by piece */
+typedef struct orkestr_stream orkestr_stream;       /* output, input, a file or a run of code, piece by piece */
 typedef struct orkestr_operation orkestr_operation; /* something under way */
 typedef struct orkestr_value orkestr_value;         /* what came of it */
 typedef struct orkestr_error orkestr_error;         /* or why not */
@@ -71,9 +71,7 @@ typedef struct orkestr_error orkestr_error;         /* or why not */
 /* The version of the library that is linked, "0.7.0"; ORKESTR_VERSION is the one that was compiled against. */
 ORKESTR_API const char* orkestr_version(void);
 
-/* --- Errors --------------------------------------------------------------------------------------------------------
- */
-
+/* --- Errors ------------------------------------------------------------------------------------------------------- */
 typedef enum orkestr_status {
   ORKESTR_OK = 0,
   ORKESTR_AGAIN = -1, /* nothing yet, within timeout_ms */
@@ -130,9 +128,7 @@ ORKESTR_API const char* orkestr_error_request_id(const orkestr_error* error);
 ORKESTR_API const orkestr_value* orkestr_error_details(const orkestr_error* error);
 ORKESTR_API void orkestr_error_free(orkestr_error* error);
 
-/* --- Values --------------------------------------------------------------------------------------------------------
- */
-
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 typedef enum orkestr_type {
   ORKESTR_TYPE_NONE = 0, /* there is no such field, or no such value */
   ORKESTR_TYPE_NULL = 1, /* the field has nothing in it */
@@ -154,6 +150,8 @@ ORKESTR_API double orkestr_value_number(const orkestr_value* value, const char* 
 /* Text or bytes, with a NUL behind them. `length` may be NULL. Borrowed from the value. */
 ORKESTR_API const char* orkestr_value_text(const orkestr_value* value, const char* field);
 ORKESTR_API const char* orkestr_value_bytes(const orkestr_value* value, const char* field, size_t* length);
+/* A field, to read the fields in it; NULL when there is none. Borrowed from the value. */
+ORKESTR_API const orkestr_value* orkestr_value_field(const orkestr_value* value, const char* field);
 /* The items of a list, the fields of a record. */
 ORKESTR_API size_t orkestr_value_count(const orkestr_value* value, const char* field);
 /* One of them; NULL beyond the last. Borrowed from the value. */
@@ -162,9 +160,7 @@ ORKESTR_API const orkestr_value* orkestr_value_at(const orkestr_value* value, co
 ORKESTR_API const char* orkestr_value_name(const orkestr_value* value, const char* field, size_t index);
 ORKESTR_API void orkestr_value_free(orkestr_value* value);
 
-/* --- Operations ----------------------------------------------------------------------------------------------------
- */
-
+/* --- Operations --------------------------------------------------------------------------------------------------- */
 #define ORKESTR_FOREVER ((int64_t)-1)
 
 /* ORKESTR_OK: from now on, or once more. ORKESTR_END: the last call. */
@@ -195,9 +191,7 @@ ORKESTR_API orkestr_status orkestr_operation_notify(orkestr_operation* operation
 ORKESTR_API orkestr_status orkestr_operation_cancel(orkestr_operation* operation, orkestr_error** error);
 ORKESTR_API void orkestr_operation_free(orkestr_operation* operation);
 
-/* --- Clients -------------------------------------------------------------------------------------------------------
- */
-
+/* --- Clients ------------------------------------------------------------------------------------------------------ */
 typedef struct orkestr_client_options {
   size_t size;
   const char* backend;  /* "local", "remote" or "automatic" (the default): from ORKESTR_BACKEND, else "remote" when
@@ -227,9 +221,7 @@ ORKESTR_API void orkestr_client_free(orkestr_client* client);
  * max_timeout_seconds integer?, usage_resets_at text) */
 ORKESTR_API orkestr_operation* orkestr_client_limits(orkestr_client* client);
 
-/* --- Sandboxes -----------------------------------------------------------------------------------------------------
- */
-
+/* --- Sandboxes ---------------------------------------------------------------------------------------------------- */
 typedef struct orkestr_pair {
   const char* name;
   const char* value;
@@ -329,9 +321,7 @@ ORKESTR_API orkestr_operation* orkestr_sandbox_snapshot(orkestr_sandbox* sandbox
 ORKESTR_API orkestr_operation* orkestr_sandbox_get_host(orkestr_sandbox* sandbox, int port);
 ORKESTR_API void orkestr_sandbox_free(orkestr_sandbox* sandbox);
 
-/* --- Commands ------------------------------------------------------------------------------------------------------
- */
-
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 typedef struct orkestr_exec_options {
   size_t size;
   const char* cwd;         /* absolute; default /workspace */
@@ -393,12 +383,48 @@ ORKESTR_API orkestr_status orkestr_command_stream(orkestr_command* command, uint
                                                   orkestr_stream** stream, orkestr_error** error);
 ORKESTR_API void orkestr_command_free(orkestr_command* command);
 
-/* --- Streams: the output and input of a command, a background command's output, a file being read or written --------
- */
+/* --- Code, in an interpreter that stays: what one call defines is there in the next one of its context ------------ */
+/* For sandboxes of a service made from the template code-interpreter, or one built on it; others, and every local one:
+ * interpreter_unavailable. */
+typedef struct orkestr_code_options {
+  size_t size;
+  const char* language;   /* "python" (the default); what else there is depends on the template */
+  const char* context_id; /* default: the context "default" */
+  int64_t timeout_ms;     /* 1 ms to 24 h; default 60 s; the run is then interrupted, the variables are kept */
+} orkestr_code_options;
+#define ORKESTR_CODE_OPTIONS_INIT \
+  { sizeof(orkestr_code_options), 0, 0, 0 }
 
+/* Runs code and waits for its end. What it raises is a result, and a run that was interrupted, too. (results list of
+ * (type text, text text?, html text?, png bytes?, json text?, chart text?), stdout text, stderr text, error record? of
+ * (name text, value text, traceback list of text), execution_count integer?, context_id text, duration_ms integer,
+ * interrupted flag, restarted flag, truncated list of text, text text?). `type`: the richest form there is, "text",
+ * "html", "image_png", "json", "chart" or a newer one; `json` and `chart` are JSON text; `text`: of the last result
+ * that has one; restarted: the interpreter had died, its variables are lost; truncated: what the service has cut. */
+ORKESTR_API orkestr_operation* orkestr_sandbox_run_code(orkestr_sandbox* sandbox, const char* code,
+                                                        const orkestr_code_options* options);
+/* The same with output and results as they come. A piece of this stream is an event: (kind text, "stream", "result",
+ * "error" or "done"; stream text?, "stdout" or "stderr"; text text?; result record?; error record?; execution record?),
+ * the records as above; what its kind does not have is null. "error": the code raised; "done" still comes, the last
+ * one, with all that came before in its `execution`. */
+ORKESTR_API orkestr_status orkestr_sandbox_run_code_stream(orkestr_sandbox* sandbox, const char* code,
+                                                           const orkestr_code_options* options, orkestr_stream** stream,
+                                                           orkestr_error** error);
+/* A context: an interpreter of its own, in the directory `cwd` (NULL: the service's choice), until it is removed or the
+ * sandbox ends. Its id is for orkestr_code_options. (id text, language text, cwd text, created_at time?, last_used_at
+ * time?, executions integer, alive flag); `code_contexts`: a list of these. */
+ORKESTR_API orkestr_operation* orkestr_sandbox_create_code_context(orkestr_sandbox* sandbox, const char* cwd);
+ORKESTR_API orkestr_operation* orkestr_sandbox_code_contexts(orkestr_sandbox* sandbox);
+/* A new interpreter without variables, under the same id. Gives the context afterwards. */
+ORKESTR_API orkestr_operation* orkestr_code_context_restart(orkestr_sandbox* sandbox, const char* context_id);
+/* Ends the interpreter and forgets the context; not_found when it is gone already. */
+ORKESTR_API orkestr_operation* orkestr_code_context_remove(orkestr_sandbox* sandbox, const char* context_id);
+
+/* --- Streams: a command's output and input, a background command's output, a file's content, the events of code --- */
 /* The next piece: ORKESTR_OK; ORKESTR_AGAIN: none came within timeout_ms; ORKESTR_END: there is nothing more. (stream
  * text, "stdout" or "stderr"; data bytes; exit_code integer?; duration_ms integer?) The last piece of a command has its
- * exit_code. Reading slowly slows the command down. One reader at a time. */
+ * exit_code. Of code: see orkestr_sandbox_run_code_stream(). Reading slowly slows the command down. One reader at a
+ * time. */
 ORKESTR_API orkestr_status orkestr_stream_next(orkestr_stream* stream, int64_t timeout_ms, orkestr_value** piece,
                                                orkestr_error** error);
 /* Writes to a command with stdin_open or tty, or to a file: some of the bytes, as soon as there is room for any, and
@@ -410,23 +436,23 @@ ORKESTR_API orkestr_status orkestr_stream_write(orkestr_stream* stream, const vo
 ORKESTR_API orkestr_status orkestr_stream_finish(orkestr_stream* stream, int64_t timeout_ms, orkestr_error** error);
 /* The terminal's new size, 1 to 1000 each. */
 ORKESTR_API orkestr_status orkestr_stream_resize(orkestr_stream* stream, int cols, int rows, orkestr_error** error);
-/* Kills the command's process tree, drops the file's transfer. From any thread. */
+/* Kills the command's process tree, drops the file's transfer; background commands and code run on: invalid_argument.
+ * From any thread. */
 ORKESTR_API orkestr_status orkestr_stream_cancel(orkestr_stream* stream, orkestr_error** error);
 /* A descriptor for poll(): readable when next() would not wait. Borrowed; -1 for a file being written, and when the
  * process has none left. */
 ORKESTR_API int orkestr_stream_fd(orkestr_stream* stream);
-/* Calls `callback` with ORKESTR_OK whenever next() would not wait, again as long as that is so; and at last, after the
- * end or orkestr_stream_free(), with ORKESTR_END. One callback a stream, once. */
+/* Calls `callback` with ORKESTR_OK when next() would not wait, and again, as long as that is so, after each next(), in
+ * whichever thread that is; and at last, after the last piece or orkestr_stream_free(), with ORKESTR_END. One callback
+ * a stream, once. */
 ORKESTR_API orkestr_status orkestr_stream_notify(orkestr_stream* stream, orkestr_callback callback, void* user,
                                                  orkestr_error** error);
 /* Process id of the command in the guest; 0 until it has started, and for what is no command. */
 ORKESTR_API int64_t orkestr_stream_pid(const orkestr_stream* stream);
-/* Lets go: a command runs on until its timeout, its further output is discarded. */
+/* Lets go: a command, or code, runs on until its timeout, its further output is discarded. */
 ORKESTR_API void orkestr_stream_free(orkestr_stream* stream);
 
-/* --- Files: absolute paths; writing under /workspace, /tmp and /persist, reading everywhere -------------------------
- */
-
+/* --- Files: absolute paths; writing under /workspace, /tmp and /persist, reading everywhere ----------------------- */
 typedef struct orkestr_file {
   const char* path;
   const void* content;
@@ -465,9 +491,7 @@ ORKESTR_API orkestr_operation* orkestr_files_presign_download(orkestr_sandbox* s
 ORKESTR_API orkestr_operation* orkestr_files_presign_upload(orkestr_sandbox* sandbox, const char* path,
                                                             int64_t expires_in_ms);
 
-/* --- Snapshots and templates ---------------------------------------------------------------------------------------
- */
-
+/* --- Snapshots and templates -------------------------------------------------------------------------------------- */
 /* (id text, status text, template text, cpu number, memory_mb integer, network text, name text, source_sandbox_id text,
  * size_mb integer, node_id text, region text, error_message text, created_at time, ready_at time?); `list`: of these */
 ORKESTR_API orkestr_operation* orkestr_snapshot_list(orkestr_client* client);
@@ -501,9 +525,7 @@ ORKESTR_API orkestr_operation* orkestr_template_list(orkestr_client* client); /*
 ORKESTR_API orkestr_operation* orkestr_template_inspect(orkestr_client* client, const char* name); /* one, with them */
 ORKESTR_API orkestr_operation* orkestr_template_remove(orkestr_client* client, const char* name);
 
-/* --- Volumes and webhooks of a service; on the local backend not_supported ------------------------------------------
- */
-
+/* --- Volumes and webhooks of a service; on the local backend not_supported ---------------------------------------- */
 typedef struct orkestr_volume_options {
   size_t size;
   double size_gb;         /* the most it may hold, GiB from 0.25; default 10 */
@@ -541,9 +563,7 @@ ORKESTR_API orkestr_operation* orkestr_webhook_remove(orkestr_client* client, co
 ORKESTR_API int orkestr_verify_webhook_signature(const char* secret, const void* body, size_t length,
                                                  const char* signature);
 
-/* --- This machine as a host; the client only lends a thread ---------------------------------------------------------
- */
-
+/* --- This machine as a host; the client only lends a thread ------------------------------------------------------- */
 /* A list of (check text, level text ("ok", "warning", "problem"), message text, remedy text, fixed flag). `fix` 1: mend
  * what can be mended without a decision. */
 ORKESTR_API orkestr_operation* orkestr_host_doctor(orkestr_client* client, int fix);

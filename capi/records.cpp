@@ -29,6 +29,7 @@ Node integer_or_null(const std::optional<T>& value) {
   return value ? Node::integer(static_cast<std::int64_t>(*value)) : Node();
 }
 Node number_or_null(const std::optional<double>& value) { return value ? Node::number(*value) : Node(); }
+Node text_or_null(std::optional<std::string> value) { return value ? Node::text(std::move(*value)) : Node(); }
 Node time_or_null(const std::optional<TimePoint>& value) { return value ? Node::time(*value) : Node(); }
 Node seconds_or_null(const std::optional<std::chrono::seconds>& value) {
   return value ? Node::integer(value->count()) : Node();
@@ -70,6 +71,20 @@ Node to_node(const PoolMember& member) {
       .add("created_at", Node::time(member.created_at));
 }
 
+Node name_of(OutputStream stream) {
+  return Node::text(std::string_view(stream == OutputStream::standard_output ? "stdout" : "stderr"));
+}
+
+Node to_node(CodeResult result) {
+  return Node::record()
+      .add("type", Node::text(std::move(result.type)))
+      .add("text", text_or_null(std::move(result.text)))
+      .add("html", text_or_null(std::move(result.html)))
+      .add("png", result.png ? Node::bytes(std::move(*result.png)) : Node())
+      .add("json", text_or_null(std::move(result.json)))
+      .add("chart", text_or_null(std::move(result.chart)));
+}
+
 // (The one of the header is declared before these are, and does not see them.)
 template <class Item>
 Node list(const std::vector<Item>& items) {
@@ -82,6 +97,13 @@ Node texts(const std::vector<std::string>& items) {
   Node out = Node::list();
   for (const std::string& item : items) out.append({}, Node::text(item));
   return out;
+}
+
+Node to_node(const CodeError& error) {
+  return Node::record()
+      .add("name", Node::text(error.name))
+      .add("value", Node::text(error.value))
+      .add("traceback", texts(error.traceback));
 }
 
 }  // namespace
@@ -131,13 +153,55 @@ Node to_node(ExecResult result) {
 }
 
 Node to_node(ExecChunk chunk) {
-  const bool out = chunk.stream == OutputStream::standard_output;
   const bool final = chunk.is_final();
   return Node::record()
-      .add("stream", Node::text(std::string_view(out ? "stdout" : "stderr")))
+      .add("stream", name_of(chunk.stream))
       .add("data", Node::bytes(std::move(chunk.data)))
       .add("exit_code", integer_or_null(chunk.exit_code))
       .add("duration_ms", final ? milliseconds(chunk.duration) : Node());
+}
+
+Node to_node(CodeExecution execution) {
+  auto text = execution.text();
+  Node results = Node::list();  // moved one by one: images may be large
+  for (CodeResult& result : execution.results) results.append({}, to_node(std::move(result)));
+  return Node::record()
+      .add("results", std::move(results))
+      .add("stdout", Node::text(std::move(execution.stdout_data)))
+      .add("stderr", Node::text(std::move(execution.stderr_data)))
+      .add("error", execution.error ? to_node(*execution.error) : Node())
+      .add("execution_count", integer_or_null(execution.execution_count))
+      .add("context_id", Node::text(std::move(execution.context_id)))
+      .add("duration_ms", Node::integer(execution.duration.count()))
+      .add("interrupted", Node::flag(execution.interrupted))
+      .add("restarted", Node::flag(execution.restarted))
+      .add("truncated", texts(execution.truncated))
+      .add("text", text_or_null(std::move(text)));
+}
+
+Node to_node(CodeEvent event) {
+  using Kind = CodeEvent::Kind;
+  const Kind kind = event.kind;
+  const bool is_output = kind == Kind::output;
+  return Node::record()
+      .add("kind", Node::text(to_string(kind)))
+      .add("stream", is_output ? name_of(event.stream) : Node())
+      .add("text", is_output ? Node::text(std::move(event.text)) : Node())
+      .add("result", kind == Kind::result ? to_node(std::move(event.result)) : Node())
+      .add("error", kind == Kind::error ? to_node(event.error) : Node())
+      .add("execution", kind == Kind::done ? to_node(std::move(event.execution)) : Node());
+}
+
+Node to_node(const CodeContext& context) {
+  const CodeContextInfo info = context.info();
+  return Node::record()
+      .add("id", Node::text(info.id))
+      .add("language", Node::text(info.language))
+      .add("cwd", Node::text(info.cwd))
+      .add("created_at", time_or_null(info.created_at))
+      .add("last_used_at", time_or_null(info.last_used_at))
+      .add("executions", Node::integer(info.executions))
+      .add("alive", Node::flag(info.alive));
 }
 
 Node to_node(const CommandInfo& info) {

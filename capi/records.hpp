@@ -13,6 +13,9 @@ Node to_node(const SandboxInfo& info);
 Node to_node(ExecResult result);
 // The next piece of an exec stream or of a file (which is "stdout" and never final).
 Node to_node(ExecChunk chunk);
+Node to_node(CodeExecution execution);
+Node to_node(CodeEvent event);
+Node to_node(const CodeContext& context);
 Node to_node(const CommandInfo& info);
 Node to_node(CommandLogs logs);
 Node to_node(const Event& event);

@@ -13,7 +13,7 @@ Error wrong(const char* text) { return {ErrorCode::invalid_argument, text}; }
 class ExecFlow final : public Flow {
  public:
   explicit ExecFlow(ExecStream stream) : stream_(std::move(stream)) {}
-  Result<std::optional<ExecChunk>> next(Wait wait) override { return stream_.next(wait); }
+  Result<std::optional<Node>> next(Wait wait) override { return piece(stream_.next(wait)); }
   Result<std::size_t> write(std::string_view bytes, Wait wait) override { return stream_.write_some(bytes, wait); }
   Result<bool> finish(Wait /*wait*/) override {
     stream_.close_input();
@@ -34,7 +34,7 @@ class ExecFlow final : public Flow {
 class LogFlow final : public Flow {
  public:
   explicit LogFlow(LogStream stream) : stream_(std::move(stream)) {}
-  Result<std::optional<ExecChunk>> next(Wait wait) override { return stream_.next(wait); }
+  Result<std::optional<Node>> next(Wait wait) override { return piece(stream_.next(wait)); }
   Result<void> cancel() override {
     return wrong(
         "stream reads the output of a background command: free it, or kill the command with orkestr_command_kill()");
@@ -48,13 +48,13 @@ class LogFlow final : public Flow {
 class ReaderFlow final : public Flow {
  public:
   explicit ReaderFlow(FileReader reader) : reader_(std::move(reader)) {}
-  Result<std::optional<ExecChunk>> next(Wait wait) override {
-    ORKESTR_TRY(auto piece, reader_.next(wait));
+  Result<std::optional<Node>> next(Wait wait) override {
+    ORKESTR_TRY(auto read, reader_.next(wait));
+    if (!read) return std::optional<Node>(Node());
+    if (read->empty()) return std::optional<Node>();
     ExecChunk chunk;
-    if (!piece) return std::optional<ExecChunk>(std::move(chunk));
-    if (piece->empty()) return std::optional<ExecChunk>();
-    chunk.data = std::move(*piece);
-    return std::optional<ExecChunk>(std::move(chunk));
+    chunk.data = std::move(*read);
+    return std::optional<Node>(to_node(std::move(chunk)));
   }
   Result<void> cancel() override {
     reader_.cancel();
@@ -64,6 +64,25 @@ class ReaderFlow final : public Flow {
 
  private:
   FileReader reader_;
+};
+
+class CodeFlow final : public Flow {
+ public:
+  explicit CodeFlow(CodeStream stream) : stream_(std::move(stream)) {}
+  Result<std::optional<Node>> next(Wait wait) override {
+    ORKESTR_TRY(auto event, stream_.next(wait));
+    if (!event) return std::optional<Node>();
+    if (event->kind == CodeEvent::Kind::output && event->text.empty()) return std::optional<Node>(Node());
+    if (event->kind == CodeEvent::Kind::done) over = true;
+    return std::optional<Node>(to_node(std::move(*event)));
+  }
+  Result<void> cancel() override {
+    return wrong("stream has the events of a run of code: free it; the run goes on until its own timeout");
+  }
+  int fd() override { return stream_.fd(); }
+
+ private:
+  CodeStream stream_;
 };
 
 class WriterFlow final : public Flow {
@@ -82,8 +101,15 @@ class WriterFlow final : public Flow {
 
 }  // namespace
 
-Result<std::optional<ExecChunk>> Flow::next(Wait /*wait*/) {
+Result<std::optional<Node>> Flow::next(Wait /*wait*/) {
   return wrong("stream writes a file; there is nothing to read from it");
+}
+Result<std::optional<Node>> Flow::piece(Result<std::optional<ExecChunk>> chunk) {
+  if (!chunk.ok()) return chunk.error();
+  if (!*chunk) return std::optional<Node>();
+  if ((*chunk)->is_final()) over = true;
+  if ((*chunk)->data.empty() && !over) return std::optional<Node>(Node());
+  return std::optional<Node>(to_node(std::move(**chunk)));
 }
 Result<std::size_t> Flow::write(std::string_view /*bytes*/, Wait /*wait*/) {
   return wrong("stream is only read; nothing can be written to it");
@@ -97,6 +123,7 @@ std::shared_ptr<Flow> flow(ExecStream stream) { return std::make_shared<ExecFlow
 std::shared_ptr<Flow> flow(LogStream stream) { return std::make_shared<LogFlow>(std::move(stream)); }
 std::shared_ptr<Flow> flow(FileReader reader) { return std::make_shared<ReaderFlow>(std::move(reader)); }
 std::shared_ptr<Flow> flow(FileWriter writer) { return std::make_shared<WriterFlow>(std::move(writer)); }
+std::shared_ptr<Flow> flow(CodeStream stream) { return std::make_shared<CodeFlow>(std::move(stream)); }
 
 orkestr_stream* make_handle(std::shared_ptr<Flow> flow, std::shared_ptr<ClientCore> core) {
   return std::make_unique<orkestr_stream>(StreamBody{std::move(flow), std::move(core)}).release();
@@ -109,6 +136,17 @@ using namespace orkestr::capi;
 
 namespace {
 
+// After each look at what there is to read: the callback is worth a call again, or its last one.
+void after_next(Flow& flow, Dispatcher& dispatcher) {
+  const auto watched = flow.watched.load();
+  if (watched == 0) return;
+  if (flow.over) {
+    dispatcher.drop(watched);
+  } else {
+    dispatcher.again(watched);
+  }
+}
+
 // `work` with the flow, which nobody else reads (or writes) meanwhile.
 template <class Work>
 auto alone(std::mutex Flow::*side, const char* what, orkestr_stream* stream, Work work)
@@ -120,17 +158,27 @@ auto alone(std::mutex Flow::*side, const char* what, orkestr_stream* stream, Wor
   return work(*flow);
 }
 
-Result<std::uint64_t> watch(Dispatcher& dispatcher, const std::shared_ptr<Flow>& flow, orkestr_callback callback,
-                            void* user) {
+Result<orkestr_status> next(Flow& flow, Flow::Wait wait, orkestr_value** piece) {
+  auto got = flow.next(wait);
+  if (!got.ok() || !*got) flow.over = true;
+  if (!got.ok()) return got.error();
+  if (!*got) return ORKESTR_END;
+  if ((*got)->type() == ORKESTR_TYPE_NULL) return ORKESTR_AGAIN;
+  *piece = make_value(std::move(*got));
+  return ORKESTR_OK;
+}
+
+Result<void> watch(Dispatcher& dispatcher, const std::shared_ptr<Flow>& flow, orkestr_callback callback, void* user) {
   const int fd = flow->fd();
   if (fd < 0) return wrong("stream has no descriptor: it writes a file, or the process has none left");
-  return dispatcher.watch(fd, [flow, callback, user](bool last) {
-    last = last || flow->freed;
+  auto ready = [flow, callback, user](bool last) {
+    last = last || flow->freed || flow->over;
     if (!last) callback(user, ORKESTR_OK);
     if (!last && !flow->over && !flow->freed) return true;
     callback(user, ORKESTR_END);
     return false;
-  });
+  };
+  return dispatcher.watch(fd, std::move(ready), &flow->watched);
 }
 
 }  // namespace
@@ -139,20 +187,14 @@ orkestr_status orkestr_stream_next(orkestr_stream* stream, int64_t timeout_ms, o
                                    orkestr_error** error) {
   return call(error, [&]() -> Result<orkestr_status> {
     ORKESTR_CHECK(clear_output("piece", piece));
-    return alone(&Flow::reading, "reading", stream, [&](Flow& flow) -> Result<orkestr_status> {
-      auto next = flow.next(waiting_time(timeout_ms));
-      if (!next.ok()) {
-        flow.over = true;
-        return next.error();
-      }
-      if (!*next) {
-        flow.over = true;
-        return ORKESTR_END;
-      }
-      if ((*next)->data.empty() && !(*next)->is_final()) return ORKESTR_AGAIN;
-      *piece = make_value(to_node(std::move(**next)));
-      return ORKESTR_OK;
+    ORKESTR_TRY(const auto body, orkestr_stream::open("stream", stream));
+    bool had_its_turn = false;
+    auto status = alone(&Flow::reading, "reading", stream, [&](Flow& flow) {
+      had_its_turn = true;
+      return next(flow, waiting_time(timeout_ms), piece);
     });
+    if (had_its_turn) after_next(*body->flow, body->core->dispatcher);
+    return status;
   });
 }
 
@@ -208,13 +250,9 @@ orkestr_status orkestr_stream_notify(orkestr_stream* stream, orkestr_callback ca
     const auto flow = body->flow;
     if (flow->notified.exchange(true)) return wrong("stream has a callback already");
     auto watched = watch(body->core->dispatcher, flow, callback, user);
-    if (!watched) {
-      flow->notified = false;
-      return watched.error();
-    }
-    flow->watched = *watched;
-    if (flow->freed) body->core->dispatcher.drop(*watched);
-    return {};
+    if (!watched.ok()) flow->notified = false;
+    if (flow->over) body->core->dispatcher.drop(flow->watched);  // its descriptor need not say so
+    return watched;
   });
 }
 

@@ -52,12 +52,14 @@ orkestr_value* make_value(std::optional<Node> node) {
 namespace {
 
 // Nothing for what is no live value, and for a field that is not there.
-const Node* find(const orkestr_value* value, const char* field) {
+const orkestr_value* value_of(const orkestr_value* value, const char* field) {
   if (value == nullptr) return nullptr;
   const auto tag = value->tag.load(std::memory_order_acquire);
   if (tag != kRootTag && tag != kInnerTag) return nullptr;
-  if (field == nullptr) return &value->node;
-  const orkestr_value* found = value->node.find(field);
+  return field == nullptr ? value : value->node.find(field);
+}
+const Node* find(const orkestr_value* value, const char* field) {
+  const orkestr_value* found = value_of(value, field);
   return found == nullptr ? nullptr : &found->node;
 }
 
@@ -93,6 +95,10 @@ const char* orkestr_value_bytes(const orkestr_value* value, const char* field, s
 
 const char* orkestr_value_text(const orkestr_value* value, const char* field) {
   return orkestr_value_bytes(value, field, nullptr);
+}
+
+const orkestr_value* orkestr_value_field(const orkestr_value* value, const char* field) {
+  return field == nullptr ? nullptr : value_of(value, field);
 }
 
 size_t orkestr_value_count(const orkestr_value* value, const char* field) {

@@ -255,15 +255,15 @@ def c(groups: dict[str, list[str]]) -> Members:
     return found
 
 
-KIND = r"(?:text|integer|number|flag|bytes|time|list|map)"
+KIND = r"(?:text|integer|number|flag|bytes|time|list|map|record)"
 
 
 def c_fields(comment: str) -> Iterator[tuple[str, str]]:
-    """(list, field) of "(name text, sizes list of (size text, …), …)"."""
+    """(list or record, field) of "(name text, sizes list of (size text, …), …)"; a list's name is followed by []."""
     flat = re.sub(r"\s*\n \*\s*", " ", comment)
     begin = re.search(rf"\((?=\w+ {KIND})", flat)
     depth, within = 0, ""
-    for match in re.finditer(rf"(?!of )\b(\w+) {KIND}(?=\W)(?: of (?=\())?|[()]", flat[begin.start() :] if begin else ""):
+    for match in re.finditer(rf"(?!of )\b(\w+) {KIND}(?=\W)\??(?: of (?=\())?|[()]", flat[begin.start() :] if begin else ""):
         if match[0] == "(":
             depth += 1
         elif match[0] == ")":
@@ -274,7 +274,7 @@ def c_fields(comment: str) -> Iterator[tuple[str, str]]:
         else:
             yield within, match[1]
             if match[0].endswith(" of "):
-                within = f"{match[1]}[]"
+                within = f"{match[1]}[]" if " list" in match[0] else match[1]
 
 
 # title, where it is, its members, what is public

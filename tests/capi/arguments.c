@@ -29,27 +29,33 @@
     REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_client_close(client, &error));        \
   } while (0)
 
-#define SANDBOX_CALLS(sandbox, text)                                                                                 \
-  do {                                                                                                               \
-    orkestr_value* no_value = NULL;                                                                                  \
-    orkestr_stream* no_stream = NULL;                                                                                \
-    CHECK(strcmp(orkestr_sandbox_id(sandbox), "") == 0);                                                             \
-    FAILS(orkestr_sandbox_refresh(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                         \
-    FAILS(orkestr_sandbox_set_timeout(sandbox, 60000), ORKESTR_INVALID_ARGUMENT, text);                              \
-    FAILS(orkestr_sandbox_terminate(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                       \
-    FAILS(orkestr_sandbox_pause(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                           \
-    FAILS(orkestr_sandbox_events(sandbox, 0, 0), ORKESTR_INVALID_ARGUMENT, text);                                    \
-    FAILS(orkestr_sandbox_metrics(sandbox, 0), ORKESTR_INVALID_ARGUMENT, text);                                      \
-    FAILS(orkestr_sandbox_snapshot(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);                                  \
-    FAILS(orkestr_sandbox_get_host(sandbox, 80), ORKESTR_INVALID_ARGUMENT, text);                                    \
-    FAILS(orkestr_sandbox_exec(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
-    FAILS(orkestr_sandbox_run(sandbox, NULL, 0, NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
-    FAILS(orkestr_sandbox_start(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                             \
-    FAILS(orkestr_sandbox_commands(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                        \
-    FAILS(orkestr_sandbox_command(sandbox, "cmd_1"), ORKESTR_INVALID_ARGUMENT, text);                                \
-    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_info(sandbox, &no_value, &error));                       \
-    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_exec_stream(sandbox, "true", NULL, &no_stream, &error)); \
-    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_run_stream(sandbox, NULL, 0, NULL, &no_stream, &error)); \
+#define SANDBOX_CALLS(sandbox, text)                                                                                  \
+  do {                                                                                                                \
+    orkestr_value* no_value = NULL;                                                                                   \
+    orkestr_stream* no_stream = NULL;                                                                                 \
+    CHECK(strcmp(orkestr_sandbox_id(sandbox), "") == 0);                                                              \
+    FAILS(orkestr_sandbox_refresh(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                          \
+    FAILS(orkestr_sandbox_set_timeout(sandbox, 60000), ORKESTR_INVALID_ARGUMENT, text);                               \
+    FAILS(orkestr_sandbox_terminate(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                        \
+    FAILS(orkestr_sandbox_pause(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                            \
+    FAILS(orkestr_sandbox_events(sandbox, 0, 0), ORKESTR_INVALID_ARGUMENT, text);                                     \
+    FAILS(orkestr_sandbox_metrics(sandbox, 0), ORKESTR_INVALID_ARGUMENT, text);                                       \
+    FAILS(orkestr_sandbox_snapshot(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);                                   \
+    FAILS(orkestr_sandbox_get_host(sandbox, 80), ORKESTR_INVALID_ARGUMENT, text);                                     \
+    FAILS(orkestr_sandbox_exec(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                               \
+    FAILS(orkestr_sandbox_run(sandbox, NULL, 0, NULL), ORKESTR_INVALID_ARGUMENT, text);                               \
+    FAILS(orkestr_sandbox_start(sandbox, "true", NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_sandbox_commands(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                         \
+    FAILS(orkestr_sandbox_command(sandbox, "cmd_1"), ORKESTR_INVALID_ARGUMENT, text);                                 \
+    FAILS(orkestr_sandbox_run_code(sandbox, "1", NULL), ORKESTR_INVALID_ARGUMENT, text);                              \
+    FAILS(orkestr_sandbox_create_code_context(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, text);                        \
+    FAILS(orkestr_sandbox_code_contexts(sandbox), ORKESTR_INVALID_ARGUMENT, text);                                    \
+    FAILS(orkestr_code_context_restart(sandbox, "ctx_1"), ORKESTR_INVALID_ARGUMENT, text);                            \
+    FAILS(orkestr_code_context_remove(sandbox, "ctx_1"), ORKESTR_INVALID_ARGUMENT, text);                             \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_run_code_stream(sandbox, "1", NULL, &no_stream, &error)); \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_info(sandbox, &no_value, &error));                        \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_exec_stream(sandbox, "true", NULL, &no_stream, &error));  \
+    REFUSED(ORKESTR_INVALID_ARGUMENT, text, orkestr_sandbox_run_stream(sandbox, NULL, 0, NULL, &no_stream, &error));  \
   } while (0)
 
 #define FILES_CALLS(sandbox, text)                                                                                 \
@@ -150,6 +156,13 @@ static void test_null_texts(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_sandbox_run(sandbox, argv, SIZE_MAX / sizeof(char*), NULL), ORKESTR_INVALID_ARGUMENT, "argv");
   REFUSED(ORKESTR_INVALID_ARGUMENT, "argv", orkestr_sandbox_run_stream(sandbox, NULL, 1, NULL, &stream, &error));
   REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL", orkestr_sandbox_exec_stream(sandbox, "x", NULL, NULL, &error));
+  FAILS(orkestr_sandbox_run_code(sandbox, NULL, NULL), ORKESTR_INVALID_ARGUMENT, "code is NULL");
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "code is NULL",
+          orkestr_sandbox_run_code_stream(sandbox, NULL, NULL, &stream, &error));
+  REFUSED(ORKESTR_INVALID_ARGUMENT, "stream is NULL",
+          orkestr_sandbox_run_code_stream(sandbox, "1", NULL, NULL, &error));
+  FAILS(orkestr_code_context_restart(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, "context_id is NULL");
+  FAILS(orkestr_code_context_remove(sandbox, NULL), ORKESTR_INVALID_ARGUMENT, "context_id is NULL");
   REFUSED(ORKESTR_INVALID_ARGUMENT, "info is NULL", orkestr_sandbox_info(sandbox, NULL, &error));
   FAILS(orkestr_template_inspect(client, NULL), ORKESTR_INVALID_ARGUMENT, "name is NULL");
   FAILS(orkestr_template_remove(client, NULL), ORKESTR_INVALID_ARGUMENT, "name is NULL");
@@ -188,6 +201,7 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   orkestr_client_options open = ORKESTR_CLIENT_OPTIONS_INIT;
   orkestr_list_options list = ORKESTR_LIST_OPTIONS_INIT;
   orkestr_resume_options resume = ORKESTR_RESUME_OPTIONS_INIT;
+  orkestr_code_options code = ORKESTR_CODE_OPTIONS_INIT;
   orkestr_template_options build = ORKESTR_TEMPLATE_OPTIONS_INIT;
   orkestr_pool_options pool = ORKESTR_POOL_OPTIONS_INIT;
   orkestr_sandbox* none = NULL;
@@ -206,10 +220,11 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.size is");
   exec.size = SIZE_MAX;
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.size is");
-  create.size = resume.size = list.size = build.size = pool.size = open.size = 3;
+  create.size = resume.size = list.size = code.size = build.size = pool.size = open.size = 3;
   FAILS(orkestr_sandbox_create(client, &create), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
   FAILS(orkestr_sandbox_resume(client, "sbx_1", &resume), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
   FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
+  FAILS(orkestr_sandbox_run_code(sandbox, "1", &code), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
   FAILS(orkestr_template_build(client, "x", &build), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
   FAILS(orkestr_template_prepare(client, "x", &build), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.size is 3");
@@ -225,6 +240,7 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   create.size = sizeof create;
   open.size = sizeof open;
   list.size = sizeof list;
+  code.size = sizeof code;
   pool.size = sizeof pool;
   exec.env_count = 1;
   FAILS(orkestr_sandbox_exec(sandbox, "true", &exec), ORKESTR_INVALID_ARGUMENT, "options.env is NULL");
@@ -284,6 +300,11 @@ void test_options(orkestr_client* client, orkestr_sandbox* sandbox) {
   create.metadata_count = list.metadata_count = 0;
   list.status = "asleep";
   FAILS(orkestr_sandbox_list(client, &list), ORKESTR_INVALID_ARGUMENT, "status is '");
+  code.language = "";
+  FAILS(orkestr_sandbox_run_code(sandbox, "1", &code), ORKESTR_INVALID_ARGUMENT, "language is ''");
+  code.language = NULL;
+  code.timeout_ms = -1;
+  FAILS(orkestr_sandbox_run_code(sandbox, "1", &code), ORKESTR_INVALID_ARGUMENT, "timeout");
   FAILS(orkestr_pool_set(client, &pool), ORKESTR_INVALID_ARGUMENT, "options.template_name is NULL");
   pool.template_name = "python-3.12-bare";
   pool.count = 1000;

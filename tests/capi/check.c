@@ -109,6 +109,7 @@ int run_all(void) {
     part("exec", test_exec, client, sandbox);
     part("streams", test_streams, client, sandbox);
     part("background", test_background, client, sandbox);
+    part("code", test_code, client, sandbox);
     part("files", test_files, client, sandbox);
     part("volume", test_volume, client, sandbox);
     part("account", test_account, client, sandbox);

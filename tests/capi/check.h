@@ -63,6 +63,7 @@ void test_volume(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_progress(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_close(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_wait(orkestr_client* client, orkestr_sandbox* sandbox);
+void test_code(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_account(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_host(orkestr_client* client, orkestr_sandbox* sandbox);
 void test_fork(orkestr_client* client, orkestr_sandbox* sandbox);

@@ -76,6 +76,12 @@ static int all_refused(struct things* things) {
   NOT_HERE(orkestr_await_command(orkestr_sandbox_start(things->sandbox, "true", NULL), 1000, &command, NULL));
   NOT_HERE(orkestr_sandbox_exec_stream(things->sandbox, "true", NULL, &stream, NULL));
   NOT_HERE(orkestr_sandbox_run_stream(things->sandbox, argv, 1, NULL, &stream, NULL));
+  NOT_HERE(orkestr_await(orkestr_sandbox_run_code(things->sandbox, "1", NULL), 1000, &value, NULL));
+  NOT_HERE(orkestr_sandbox_run_code_stream(things->sandbox, "1", NULL, &stream, NULL));
+  NOT_HERE(orkestr_await(orkestr_sandbox_create_code_context(things->sandbox, NULL), 1000, &value, NULL));
+  NOT_HERE(orkestr_await(orkestr_sandbox_code_contexts(things->sandbox), 1000, &value, NULL));
+  NOT_HERE(orkestr_await(orkestr_code_context_restart(things->sandbox, "ctx_1"), 1000, &value, NULL));
+  NOT_HERE(orkestr_await(orkestr_code_context_remove(things->sandbox, "ctx_1"), 1000, &value, NULL));
   NOT_HERE(orkestr_files_read_stream(things->sandbox, "/etc/hosts", &stream, NULL));
   NOT_HERE(orkestr_files_write_stream(things->sandbox, "/tmp/x", 0, &stream, NULL));
   NOT_HERE(orkestr_command_info(things->command, &value, NULL));

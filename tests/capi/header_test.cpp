@@ -21,9 +21,10 @@ int main() {
   static const orkestr_resume_options resume = ORKESTR_RESUME_OPTIONS_INIT;
   static const orkestr_list_options list = ORKESTR_LIST_OPTIONS_INIT;
   static const orkestr_exec_options exec = ORKESTR_EXEC_OPTIONS_INIT;
+  static const orkestr_code_options code = ORKESTR_CODE_OPTIONS_INIT;
   static const orkestr_template_options build = ORKESTR_TEMPLATE_OPTIONS_INIT;
   static const orkestr_pool_options pool = ORKESTR_POOL_OPTIONS_INIT;
   const bool good = is_empty(client) && is_empty(create) && is_empty(resume) && is_empty(list) && is_empty(exec) &&
-                    is_empty(build) && is_empty(pool);
+                    is_empty(code) && is_empty(build) && is_empty(pool);
   return good && std::string_view(orkestr_version()) == ORKESTR_VERSION ? 0 : 1;
 }

@@ -166,6 +166,40 @@ static void on_ready_free(void* user, orkestr_status status) {
   count_call(calls, status);
 }
 
+/* Read elsewhere than in the callback: it is not called on and on until that is done, and not forgotten after it. */
+static void read_elsewhere(orkestr_stream* stream) {
+  struct calls calls;
+  struct pollfd ready = {0, POLLIN, 0};
+  orkestr_value* piece = NULL;
+  int looks = 0, over = 0, i;
+  memset(&calls, 0, sizeof calls);
+  begin(&calls);
+  ready.fd = orkestr_stream_fd(stream);
+  CHECK(poll(&ready, 1, WAIT_MS) == 1);
+  OK(orkestr_stream_notify(stream, on_end, &calls, &error));
+  usleep(500000);
+  CHECK(__atomic_load_n(&calls.count, __ATOMIC_SEQ_CST) == 1);
+  for (; !over; ++looks) {
+    for (i = 0; i < 10000 && __atomic_load_n(&calls.count, __ATOMIC_SEQ_CST) <= looks; ++i) usleep(1000);
+    CHECK(__atomic_load_n(&calls.count, __ATOMIC_SEQ_CST) == looks + 1);
+    over = orkestr_stream_next(stream, WAIT_MS, &piece, NULL) != ORKESTR_OK ||
+           orkestr_value_type(piece, "exit_code") == ORKESTR_TYPE_INTEGER;
+    orkestr_value_free(piece);
+  }
+  await_end(&calls);
+  CHECK(looks >= 2 && calls.ends == 1 && calls.count == looks + 1);
+  CHECK(orkestr_stream_next(stream, WAIT_MS, &piece, NULL) == ORKESTR_END);
+  orkestr_stream_free(stream);
+}
+
+static void test_read_elsewhere(orkestr_sandbox* sandbox) {
+  orkestr_stream* stream = NULL;
+  OK(orkestr_sandbox_exec_stream(sandbox, "echo a; sleep 0.1; echo b", NULL, &stream, &error));
+  read_elsewhere(stream);
+  OK(orkestr_files_read_stream(sandbox, "/etc/passwd", &stream, &error));
+  read_elsewhere(stream);
+}
+
 static void another(orkestr_sandbox* sandbox, struct calls* calls) {
   OK(orkestr_client_open(NULL, &calls->client, &error));
   OK(orkestr_await_sandbox(orkestr_sandbox_get(calls->client, orkestr_sandbox_id(sandbox)), WAIT_MS, &calls->sandbox,
@@ -261,6 +295,8 @@ void test_callbacks(orkestr_client* client, orkestr_sandbox* sandbox) {
   await_end(&calls);
   CHECK(calls.ends == 1 && calls.count >= 2 && calls.again == 8);
   orkestr_stream_free(calls.stream);
+
+  test_read_elsewhere(sandbox);
 
   /* (At once, and so perhaps before notify() has returned.) */
   for (round = 0; round < 20; ++round) {

@@ -7,58 +7,10 @@
 
 #include "answer.h"
 #include "call.h"
-
-enum kind { kGone, kClient, kSandbox, kCommand, kStream };
-struct handle {
-  enum kind kind;
-  void* pointer;
-};
-
-static struct handle* handles = NULL; /* number 1 is the first */
-static int handle_count = 0;
-static orkestr_client* default_client = NULL;
-
-static int keep(enum kind kind, void* pointer) {
-  handles = realloc(handles, (size_t)(handle_count + 1) * sizeof *handles);
-  handles[handle_count].kind = kind;
-  handles[handle_count].pointer = pointer;
-  return ++handle_count;
-}
-
-static void* on(const struct call* call) {
-  const struct argument* number = get(call, "on");
-  return number == NULL ? NULL : handles[atoi(number->value) - 1].pointer;
-}
-
-static orkestr_client* client_of(const struct call* call) {
-  const struct argument* number = get(call, "client");
-  if (number != NULL) return handles[atoi(number->value) - 1].pointer;
-  if (default_client == NULL) orkestr_client_open(NULL, &default_client, NULL);
-  return default_client;
-}
-
-static void release(const struct call* call) {
-  struct handle* handle = &handles[atoi(get(call, "on")->value) - 1];
-  if (handle->kind == kClient) orkestr_client_free(handle->pointer);
-  if (handle->kind == kSandbox) orkestr_sandbox_free(handle->pointer);
-  if (handle->kind == kCommand) orkestr_command_free(handle->pointer);
-  if (handle->kind == kStream) orkestr_stream_free(handle->pointer);
-  handle->kind = kGone;
-  handle->pointer = NULL;
-}
+#include "code.h"
+#include "handles.h"
 
 /* --- Answers of each kind */
-
-static void nothing(orkestr_status status, orkestr_error* error) {
-  status == ORKESTR_OK ? answer_value(NULL, 0) : answer_error(error);
-}
-
-static void value_of(orkestr_operation* operation) {
-  orkestr_value* value = NULL;
-  orkestr_error* error = NULL;
-  const orkestr_status status = orkestr_await(operation, ORKESTR_FOREVER, &value, &error);
-  status == ORKESTR_OK ? answer_value(value, 0) : answer_error(error);
-}
 
 static void sandbox_of(orkestr_operation* operation) {
   orkestr_sandbox* sandbox = NULL;
@@ -82,10 +34,6 @@ static void command_of(orkestr_operation* operation) {
   }
   orkestr_command_info(command, &info, NULL);
   answer_value(info, keep(kCommand, command));
-}
-
-static void stream_of(orkestr_status status, orkestr_stream* stream, orkestr_error* error) {
-  status == ORKESTR_OK ? answer_value(NULL, keep(kStream, stream)) : answer_error(error);
 }
 
 /* --- Options. Arrays are freed with the process: a driver lives for one run. */
@@ -307,8 +255,6 @@ static void files_write_batch(const struct call* call) {
 
 static int64_t since(const struct call* call) { return get_integer(call, "since"); }
 static const char* path(const struct call* call) { return get_text(call, "path"); }
-
-static int is(const struct call* call, const char* name) { return strcmp(call->name, name) == 0; }
 
 static void sandbox_call(const struct call* call) {
   orkestr_stream* stream = NULL;
@@ -543,7 +489,9 @@ static void other_call(const struct call* call) {
 }
 
 static void make(const struct call* call) {
-  if (strncmp(call->name, "sandbox.", 8) == 0) {
+  if (is_code_call(call)) {
+    code_call(call);
+  } else if (strncmp(call->name, "sandbox.", 8) == 0) {
     sandbox_call(call);
   } else if (strncmp(call->name, "stream.", 7) == 0) {
     stream_call(call);
@@ -581,6 +529,6 @@ int main(void) {
     fflush(stdout);
   }
   free(line);
-  orkestr_client_free(default_client);
+  free_default_client();
   return 0;
 }
