@@ -15,7 +15,7 @@ std::size_t bytes_of(const StreamItem& item) {
   if (item.kind != StreamItem::Kind::code) return item.data.size();
   const CodeResult& result = item.code->result;
   std::size_t bytes = sizeof(CodeEvent) + item.code->text.size() + item.code->error.value.size();
-  for (const std::string& line : item.code->error.traceback) bytes += sizeof(line) + line.size();
+  for (const std::string& line : item.code->error.traceback) bytes += sizeof(std::string) + line.size();
   for (const auto* form : {&result.text, &result.html, &result.png, &result.json, &result.chart}) {
     if (*form) bytes += (*form)->size();
   }

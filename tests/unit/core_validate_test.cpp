@@ -150,8 +150,6 @@ std::vector<Refusal> code_refusals() {
 }
 
 std::vector<Refusal> other_refusals() {
-  CodeOptions elsewhere;
-  elsewhere.context_id = "a/b";
   auto path = [](const std::string& p) { return error_in(core::check_path("path", p)); };
   auto writable = [](const std::string& p) { return error_in(core::check_writable_path("path", p)); };
   ListOptions none, many, binary;
@@ -182,7 +180,6 @@ std::vector<Refusal> other_refusals() {
       {"list metadata not UTF-8", error_in(core::check_list(binary))},
       {"id", error_in(core::check_sandbox_id("sandbox-1"))},
       {"id of a command", error_in(core::check_command_id(".."))},
-      {"id of a code context", error_in(core::check_code("1", elsewhere))},
       {"id of a snapshot", error_in(core::check_id("snapshot", "."))},
       {"id of a volume", error_in(core::check_id("volume", std::string(129, 'x')))},
       {"id of a webhook", error_in(core::check_id("webhook", ""))},
