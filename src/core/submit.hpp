@@ -48,16 +48,17 @@ CancelFunction run_on_worker(const std::shared_ptr<ClientImpl>& client,
 
 // `ask` is a call that looks into this machine's state directory in its own thread. There it may have to wait some
 // seconds for the processes of a sandbox that is being ended: on a worker, then, since who asks asynchronously may be
-// an event loop. (Without one it is asked here: slow is better than not at all.) A service is asked over the network
-// anyway.
+// an event loop. A service is asked over the network anyway.
 template <class T>
 CancelFunction look_on_worker(const std::shared_ptr<ClientImpl>& client,
                               std::function<CancelFunction(Completion<T>)> ask, Completion<T> done) {
   if (client->backend().name() != "local") return ask(std::move(done));
   auto steps = std::make_shared<base::Cancellable>();
-  const bool runs =
-      client->workers().run([steps, ask, done](const std::stop_token&) { steps->step([&] { return ask(done); }); });
-  if (!runs) return ask(std::move(done));
+  client->workers().run_in_turn([steps, ask = std::move(ask), done = std::move(done)](const std::stop_token& closing) {
+    if (closing.stop_requested()) return done(Error(ErrorCode::cancelled, "the client was closed before this began"));
+    if (steps->cancelled()) return done(Error(ErrorCode::cancelled, "cancelled before it began"));
+    steps->step([&] { return ask(done); });
+  });
   return [steps] { steps->cancel(); };
 }
 

@@ -30,6 +30,33 @@ bool Workers::run(Work work) {
   return true;
 }
 
+void Workers::run_in_turn(Work work) {
+  {
+    std::lock_guard lock(turns_->mutex);
+    turns_->waiting.push_back(std::move(work));
+    if (turns_->serving == kTurns) return;
+    ++turns_->serving;
+  }
+  const auto serve = [turns = turns_](const std::stop_token& stop) { turns->serve(stop); };
+  if (!run(serve)) serve({});
+}
+
+void Workers::Turns::serve(const std::stop_token& stop) {
+  while (true) {
+    Work next;
+    {
+      std::lock_guard lock(mutex);
+      if (waiting.empty()) {
+        --serving;
+        return;
+      }
+      next = std::move(waiting.front());
+      waiting.pop_front();
+    }
+    next(stop);
+  }
+}
+
 void Workers::close() {
   std::vector<Worker> all;
   {

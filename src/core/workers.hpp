@@ -5,8 +5,10 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -26,6 +28,10 @@ class Workers {
   // Runs `work` on a thread of its own, with all signals blocked; its token asks it to end soon. False (and the work is
   // dropped) once closed, and when there is no thread to be had.
   bool run(Work work);
+  // Likewise for work of some seconds at most, of which there may be much at once: kTurns threads do it, in order.
+  // Where there is no thread to be had it is done before this returns: slow is better than not at all.
+  void run_in_turn(Work work);
+  static constexpr int kTurns = 8;
   // Asks all work to stop and waits for it, kPatience at most: it may be in code of the program's own (which is told
   // the progress). Idempotent. Work that takes longer, and work that calls this itself (which may hold the last handle
   // of its client), ends on its own and touches nothing of this object any more.
@@ -41,6 +47,15 @@ class Workers {
     }
   };
 
+  // Outlives us where work does.
+  struct Turns {
+    std::mutex mutex;
+    std::deque<Work> waiting;
+    int serving = 0;  // threads; each looks once more before it goes
+    void serve(const std::stop_token& stop);
+  };
+
+  const std::shared_ptr<Turns> turns_ = std::make_shared<Turns>();
   std::mutex mutex_;
   bool closed_ = false;
   std::vector<Worker> workers_;

@@ -2,8 +2,12 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "core/handles.hpp"
 #include "core/workers.hpp"
@@ -182,4 +186,46 @@ TEST_CASE("workers: signals are blocked, ended ones are reaped, the last handle 
     while (!gone) std::this_thread::yield();
     CHECK(watched.expired());
   }
+}
+
+TEST_CASE("workers: looks take turns on a few threads, in order, and none is lost at the end") {
+  core::Workers workers;
+  std::mutex mutex;
+  std::vector<int> begun;
+  int now = 0, most = 0;
+  for (int i = 0; i < 200; ++i) {
+    workers.run_in_turn([&, i](const std::stop_token&) {
+      {
+        std::lock_guard lock(mutex);
+        begun.push_back(i);
+        most = std::max(most, ++now);
+      }
+      std::this_thread::sleep_for(1ms);
+      std::lock_guard lock(mutex);
+      --now;
+    });
+  }
+  std::atomic<bool> told{false};
+  workers.run_in_turn([&](const std::stop_token& closing) { told = closing.stop_requested(); });
+  workers.close();
+  CHECK(begun.size() == 200);
+  CHECK(most > 1);
+  CHECK(most <= core::Workers::kTurns);
+  for (std::size_t i = 0; i < begun.size(); ++i)
+    CHECK(std::abs(begun[i] - static_cast<int>(i)) <= core::Workers::kTurns);
+  CHECK(told);
+  // No thread any more: it is done at once.
+  bool here = false;
+  workers.run_in_turn([&](const std::stop_token&) { here = true; });
+  CHECK(here);
+
+  // The last handle may go here too.
+  std::atomic<bool> gone{false};
+  auto last = std::make_shared<core::Workers>();
+  auto* raw = last.get();
+  raw->run_in_turn([own = std::move(last), &gone](const std::stop_token&) mutable {
+    own.reset();
+    gone = true;
+  });
+  while (!gone) std::this_thread::yield();
 }
