@@ -133,6 +133,13 @@ bool Wire::peer_gone() const {
   return ::poll(&one, 1, 0) > 0 && (one.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+void Wire::close_gently() const {
+  std::array<char, 1U << 16U> rest{};
+  pollfd one{fd, POLLIN, 0};
+  ::shutdown(fd, SHUT_WR);
+  while (::poll(&one, 1, 200) > 0 && ::read(fd, rest.data(), rest.size()) > 0) continue;
+}
+
 // ---- answers
 
 bool Answer::raw(std::string_view bytes) {
@@ -160,12 +167,18 @@ bool Answer::raw(std::string_view bytes) {
 bool Answer::divert() {
   sent_ = true;
   if (!has_fault_) return false;
-  if (fault_.delay_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(fault_.delay_ms));
+  // Nobody waits for an answer to who has gone.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(fault_.delay_ms);
+  while (std::chrono::steady_clock::now() < until) {
+    if (wire_.peer_gone()) return diverted_ = closing_ = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::min(fault_.delay_ms, 5)));
+  }
   if (fault_.unanswered) return diverted_ = closing_ = true;
   if (fault_.raw) {
     raw(*fault_.raw);
     const std::string comment = ":" + std::string(1022, '.') + "\n";
     while (fault_.comments && !closing_ && raw(comment)) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (!closing_) wire_.close_gently();
     return diverted_ = closing_ = true;
   }
   if (fault_.endless || fault_.endless_line) {

@@ -32,6 +32,8 @@ class Wire {
   virtual std::optional<bool> write_file(int /*file*/, std::int64_t /*size*/) { return {}; }
   int fd = -1;
   bool peer_gone() const;
+  // Says no more, and reads what the other side still sends: it would not hear the answer if its data met a closed end.
+  void close_gently() const;
 };
 
 // One answer. Exactly one of send() and begin_stream() … end_stream(); false: the peer is gone.
