@@ -38,4 +38,9 @@ bool is_sandbox_id(std::string_view text) {
   return text.substr(0, kSandboxPrefix.size()) == kSandboxPrefix && is_ulid(text.substr(kSandboxPrefix.size()));
 }
 
+bool is_plain_id(std::string_view text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
+  return plain && !text.empty() && text.size() <= 128 && text != "." && text != "..";
+}
+
 }  // namespace orkestr::base

@@ -12,6 +12,9 @@ std::string make_ulid(std::int64_t wall_ms);
 // True for 26 characters of Crockford's alphabet in upper case whose first is at most '7'.
 bool is_ulid(std::string_view text);
 // "sbx_" + ULID
+// What any other id may be, ours or a service's: 1 to 128 printable characters of ASCII without '/', and not "." or
+// "..": an id is a part of a path.
+bool is_plain_id(std::string_view text);
 std::string make_sandbox_id();
 bool is_sandbox_id(std::string_view text);
 

@@ -252,7 +252,10 @@ struct JsonBuilder {
     out.kind_ = JsonValue::Kind::integer;
     if (!source.get_int64().get(out.integer_)) return simdjson::SUCCESS;
     out.kind_ = JsonValue::Kind::number;
-    return source.get_double().get(out.number_);
+    if (auto error = source.get_double().get(out.number_)) return error;
+    const std::string_view token = source.raw_json_token();
+    out.string_ = token.substr(0, token.find_first_not_of("+-.0123456789Ee"));  // it comes with what follows
+    return simdjson::SUCCESS;
   }
 
   // `wrapped` is the document inside one array: so a root that is no array or object is read and checked like every
@@ -356,46 +359,42 @@ bool JsonValue::boolean_or(std::string_view name, bool fallback) const {
   return (*this)[name].boolean().value_or(fallback);
 }
 
-namespace {
-
-void write(JsonWriter& json, const JsonValue& value) {
-  switch (value.kind()) {
-    case JsonValue::Kind::null:
+void JsonValue::write(JsonWriter& json) const {
+  switch (kind_) {
+    case Kind::null:
       json.null();
       break;
-    case JsonValue::Kind::boolean:
-      json.value(*value.boolean());
+    case Kind::boolean:
+      json.value(boolean_);
       break;
-    case JsonValue::Kind::integer:
-      json.value(*value.integer());
+    case Kind::integer:
+      json.value(integer_);
       break;
-    case JsonValue::Kind::number:
-      json.value(*value.number());
+    case Kind::number:
+      json.raw(string_);
       break;
-    case JsonValue::Kind::string:
-      json.value(*value.string());
+    case Kind::string:
+      json.value(string_);
       break;
-    case JsonValue::Kind::array:
+    case Kind::array:
       json.begin_array();
-      for (const JsonValue& item : value.items()) write(json, item);
+      for (const JsonValue& item : items_) item.write(json);
       json.end_array();
       break;
-    case JsonValue::Kind::object:
+    case Kind::object:
       json.begin_object();
-      for (const auto& [name, member] : value.members()) {
+      for (const auto& [name, member] : members_) {
         json.key(name);
-        write(json, member);
+        member.write(json);
       }
       json.end_object();
       break;
   }
 }
 
-}  // namespace
-
 std::string JsonValue::text() const {
   JsonWriter json;
-  write(json, *this);
+  write(json);
   return json.take();
 }
 

@@ -72,7 +72,7 @@ class JsonValue {
   const std::vector<std::pair<std::string, JsonValue>>& members() const;  // empty unless an object; in document order
   // The member (of several with this name the first), or a null value when it is missing or this is no object.
   const JsonValue& operator[](std::string_view name) const;
-  // Compact JSON of it.
+  // Compact JSON of it, its numbers as they came.
   std::string text() const;
   // Shorthands with a default.
   std::string string_or(std::string_view name, std::string_view fallback) const;
@@ -81,11 +81,12 @@ class JsonValue {
 
  private:
   friend struct JsonBuilder;
+  void write(JsonWriter& json) const;
   Kind kind_ = Kind::null;
   bool boolean_ = false;
   std::int64_t integer_ = 0;
   double number_ = 0;
-  std::string string_;
+  std::string string_;  // of a number: how it was written
   std::vector<JsonValue> items_;
   std::vector<std::pair<std::string, JsonValue>> members_;
 };

@@ -76,9 +76,11 @@ class SandboxImpl {
     std::lock_guard lock(mutex_);
     return info_;
   }
+  // An end is final: what was looked at before it and comes after it is old.
   void set_info(SandboxInfo info) {
+    const auto over = [](Status status) { return status == Status::terminated || status == Status::failed; };
     std::lock_guard lock(mutex_);
-    info_ = std::move(info);
+    if (!over(info_.status) || over(info.status)) info_ = std::move(info);
   }
 
   const std::string id;

@@ -54,12 +54,16 @@ CancelFunction look_on_worker(const std::shared_ptr<ClientImpl>& client,
                               std::function<CancelFunction(Completion<T>)> ask, Completion<T> done) {
   if (client->backend().name() != "local") return ask(std::move(done));
   auto steps = std::make_shared<base::Cancellable>();
-  client->workers().run_in_turn([steps, ask = std::move(ask), done = std::move(done)](const std::stop_token& closing) {
+  client->workers().run_in_turn([steps, ask = std::move(ask), done](const std::stop_token& closing) {
     if (closing.stop_requested()) return done(Error(ErrorCode::cancelled, "the client was closed before this began"));
-    if (steps->cancelled()) return done(Error(ErrorCode::cancelled, "cancelled before it began"));
+    if (steps->cancelled()) return;
     steps->step([&] { return ask(done); });
   });
-  return [steps] { steps->cancel(); };
+  // Who cancels need not wait for a turn, nor for the end of a look; of two answers the first counts.
+  return [steps, done = std::move(done)] {
+    steps->cancel();
+    done(Error(ErrorCode::cancelled, "cancelled"));
+  };
 }
 
 }  // namespace orkestr::core

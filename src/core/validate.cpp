@@ -249,9 +249,7 @@ Result<void> check_sandbox_id(std::string_view id) {
 }
 
 Result<void> check_id(std::string_view what, std::string_view id, std::string_view hint) {
-  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/'; });
-  // An id is a part of a path, in which these two lead elsewhere.
-  if (plain && !id.empty() && id.size() <= 128 && id != "." && id != "..") return {};
+  if (base::is_plain_id(id)) return {};
   return Error(ErrorCode::not_found, fmt::format("{0} {1}: no {0} has such an id{2}", what, shown(id), hint));
 }
 

@@ -29,7 +29,7 @@ std::optional<int> maybe_small(Fields& fields, std::string_view name) {
 
 VolumeInfo volume_of(Fields& fields) {
   VolumeInfo info;
-  info.id = fields.needed_text("id");
+  info.id = fields.needed_id("id");
   info.name = fields.text("name");
   info.size_mb = fields.small_integer("size_mb");
   info.status = fields.text("status");
@@ -44,7 +44,7 @@ VolumeInfo volume_of(Fields& fields) {
 
 WebhookInfo webhook_of(Fields& fields) {
   WebhookInfo info;
-  info.id = fields.needed_text("id");
+  info.id = fields.needed_id("id");
   info.url = fields.text("url");
   if (fields.has("event_types")) info.event_types = fields.texts("event_types");
   info.active = fields.flag("active", true);

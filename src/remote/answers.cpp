@@ -33,7 +33,7 @@ std::uint64_t bytes_of(std::optional<double> value) {
 SandboxInfo sandbox_of(Fields& fields) {
   SandboxInfo info;
   info.backend = "remote";
-  info.id = fields.needed_text("id");
+  info.id = fields.needed_id("id");
   info.status =
       parse_status(fields.needed_text("status")).ok() ? *parse_status(fields.text("status")) : Status::starting;
   info.template_name = fields.text("template");
@@ -59,7 +59,7 @@ SandboxInfo sandbox_of(Fields& fields) {
 
 SnapshotInfo snapshot_of(Fields& fields) {
   SnapshotInfo info;
-  info.id = fields.needed_text("id");
+  info.id = fields.needed_id("id");
   info.status = fields.text("status", "ready");
   info.template_name = fields.text("template");
   info.cpu = fields.number("cpu");
@@ -84,7 +84,7 @@ int exit_code_of(Fields& fields, std::string_view name) {
 
 CommandInfo command_of(Fields& fields) {
   CommandInfo info;
-  info.id = fields.needed_text("id");
+  info.id = fields.needed_id("id");
   info.command = fields.text("command");
   if (fields.has("pid")) info.pid = fields.integer("pid", 0, std::numeric_limits<std::int64_t>::max());
   if (fields.has("exit_code")) info.exit_code = exit_code_of(fields, "exit_code");

@@ -30,7 +30,10 @@ class ApiCall : public std::enable_shared_from_this<ApiCall> {
  public:
   using Done = std::function<void(Result<base::JsonValue>, const AnswerContext&)>;
   ApiCall(std::shared_ptr<Api> api, ApiRequest request, CallLimits limits, Done done)
-      : api_(std::move(api)), request_(std::move(request)), limits_(limits), done_(std::move(done)) {}
+      : api_(std::move(api)),
+        request_(api_->fit_for_texts(std::move(request))),
+        limits_(limits),
+        done_(std::move(done)) {}
 
   void attempt() {
     HttpRequest http = api_->http_request(request_, limits_.extra_time);
@@ -134,6 +137,11 @@ HttpRequest Api::http_request(const ApiRequest& request, std::chrono::millisecon
   http.patience.silence = settings_.timeout;
   http.patience.answer = settings_.timeout + extra_time;
   return http;
+}
+
+ApiRequest Api::fit_for_texts(ApiRequest request) const {
+  request.what = without_key(request.what, settings_.api_key);
+  return request;
 }
 
 Error Api::explain(const Error& error, const ApiRequest& request) const {

@@ -50,6 +50,8 @@ class Api : public std::enable_shared_from_this<Api> {
 
   // For a request whose answer is streamed: URL, headers and body.
   HttpRequest http_request(const ApiRequest& request, std::chrono::milliseconds extra_time) const;
+  // The request with a `what` that is fit for texts: an id in it may be the service's, and hold the key.
+  ApiRequest fit_for_texts(ApiRequest request) const;
   // What went wrong, told with what was being done.
   Error explain(const Error& error, const ApiRequest& request) const;
   Error refused(const HttpAnswer& answer, const ApiRequest& request) const;

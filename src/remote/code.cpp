@@ -75,7 +75,7 @@ CodeExecution execution_of(const JsonValue& json, Fields& fields) {
     fields.adopt(error);
   }
   if (fields.has("execution_count")) execution.execution_count = fields.integer("execution_count", 0, kMostInteger);
-  execution.context_id = fields.text("context_id");
+  execution.context_id = fields.text("context_id", "default");
   execution.duration = milliseconds(static_cast<std::int64_t>(std::clamp(fields.number("duration_ms"), 0.0, 1e12)));
   execution.interrupted = fields.flag("interrupted");
   execution.restarted = fields.flag("restarted");
@@ -85,7 +85,7 @@ CodeExecution execution_of(const JsonValue& json, Fields& fields) {
 
 CodeContextInfo context_of(Fields& fields) {
   CodeContextInfo info;
-  info.id = fields.needed_text("context_id");
+  info.id = fields.needed_id("context_id");
   info.language = fields.text("language", "python");
   info.cwd = fields.text("cwd");
   info.created_at = fields.maybe_time("created_at");
@@ -95,18 +95,10 @@ CodeContextInfo context_of(Fields& fields) {
   return info;
 }
 
-std::size_t bytes_of(const CodeResult& result) {
-  std::size_t bytes = sizeof(CodeResult);
-  for (const auto* form : {&result.text, &result.html, &result.png, &result.json, &result.chart}) {
-    if (*form) bytes += (*form)->size();
-  }
-  return bytes;
-}
-
 class CodeFeed final : public EventFeed {
  public:
   CodeFeed(std::shared_ptr<Api> api, ApiRequest request, std::shared_ptr<Pipe> pipe)
-      : EventFeed(std::move(api), std::move(request), std::move(pipe), "run", kMaxCodeAnswer / 2) {}
+      : EventFeed(std::move(api), std::move(request), std::move(pipe), "code", kMaxCodeAnswer) {}
 
  private:
   void take(std::string_view line, const AnswerContext& context) override {
@@ -122,7 +114,7 @@ class CodeFeed final : public EventFeed {
         break;
       case CodeEvent::Kind::result:
         all_.results.push_back(event.result);
-        bytes_ += bytes_of(event.result);
+        bytes_ += sizeof(CodeResult) + bytes_of(event.result);
         break;
       case CodeEvent::Kind::error:
         if (decoded->refusal.empty()) break;
@@ -136,8 +128,8 @@ class CodeFeed final : public EventFeed {
         break;
     }
     if (bytes_ > kMaxCodeAnswer) {
-      return fail(ErrorCode::api, fmt::format("the run's output and results have more than {} bytes; write large ones "
-                                              "to a file; the run goes on until its timeout",
+      return fail(ErrorCode::api, fmt::format("the code's output and results have more than {} bytes; write large "
+                                              "ones to a file; the code runs on until its timeout",
                                               kMaxCodeAnswer));
     }
     pipe_->deliver(std::move(event));

@@ -23,7 +23,7 @@ class EventFeed : public std::enable_shared_from_this<EventFeed> {
   EventFeed(std::shared_ptr<Api> api, ApiRequest request, std::shared_ptr<Pipe> pipe, std::string_view subject,
             std::size_t max_line_bytes = LineCutter::kMaxLineBytes)
       : api_(std::move(api)),
-        request_(std::move(request)),
+        request_(api_->fit_for_texts(std::move(request))),
         pipe_(std::move(pipe)),
         subject_(subject),
         lines_(max_line_bytes) {}

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/id.hpp"
 #include "remote/text.hpp"
 #include "remote/times.hpp"
 
@@ -73,6 +74,12 @@ std::string Fields::needed_text(std::string_view field) {
   if (!has(field)) fail(field, "is missing");
   std::string found = text(field);
   if (found.empty()) fail(field, "is empty");
+  return found;
+}
+
+std::string Fields::needed_id(std::string_view field) {
+  std::string found = needed_text(field);
+  if (!base::is_plain_id(found)) fail(field, "is no id");
   return found;
 }
 

@@ -33,6 +33,8 @@ class Fields {
   bool has(std::string_view field) const { return !value_[field].is_null(); }
   std::string text(std::string_view field, std::string_view fallback = {});
   std::string needed_text(std::string_view field);
+  // One that may become a part of a path and of a text.
+  std::string needed_id(std::string_view field);
   std::int64_t integer(std::string_view field, std::int64_t low, std::int64_t high, std::int64_t fallback = 0);
   // Sizes, 0 and more: one that came out of a division loses its fraction.
   int small_integer(std::string_view field, int fallback = 0);

@@ -11,18 +11,23 @@ namespace {
 constexpr std::size_t kMaxExactItems = 256;
 
 // What an item counts as, of the window. An event costs something even where it brings little.
-std::size_t bytes_of(const StreamItem& item) {
+std::size_t weight_of(const StreamItem& item) {
   if (item.kind != StreamItem::Kind::code) return item.data.size();
-  const CodeResult& result = item.code->result;
-  std::size_t bytes = sizeof(CodeEvent) + item.code->text.size() + item.code->error.value.size();
-  for (const std::string& line : item.code->error.traceback) bytes += sizeof(std::string) + line.size();
+  const CodeEvent& event = *item.code;
+  std::size_t bytes = sizeof(CodeEvent) + event.text.size() + event.error.value.size() + bytes_of(event.result);
+  for (const std::string& line : event.error.traceback) bytes += sizeof(std::string) + line.size();
+  return bytes;
+}
+
+}  // namespace
+
+std::size_t bytes_of(const CodeResult& result) {
+  std::size_t bytes = 0;
   for (const auto* form : {&result.text, &result.html, &result.png, &result.json, &result.chart}) {
     if (*form) bytes += (*form)->size();
   }
   return bytes;
 }
-
-}  // namespace
 
 void Pipe::set_hooks(Hooks hooks) {
   std::lock_guard lock(mutex_);
@@ -82,7 +87,7 @@ void Pipe::deliver(CodeEvent event) {
     StreamItem item;
     item.kind = StreamItem::Kind::code;
     item.code = std::make_unique<CodeEvent>(std::move(event));
-    buffered_ += bytes_of(item);
+    buffered_ += weight_of(item);
     items_.emplace_back(std::move(item));
   }
   signal();
@@ -150,7 +155,7 @@ std::optional<Result<StreamItem>> Pipe::take() {
     if (items_.empty()) return std::nullopt;
     item.emplace(std::move(items_.front()));
     items_.pop_front();
-    if (*item) buffered_ -= bytes_of(**item);
+    if (*item) buffered_ -= weight_of(**item);
     if (starved_producer_ && buffered_ <= kWindowBytes / 2) {
       starved_producer_ = false;
       if (!ended_) room = hooks_.on_room;

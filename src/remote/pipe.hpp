@@ -15,6 +15,9 @@
 
 namespace orkestr::remote {
 
+// Of all its forms.
+std::size_t bytes_of(const CodeResult& result);
+
 class Pipe {
  public:
   static constexpr std::size_t kWindowBytes = 1U << 20U;

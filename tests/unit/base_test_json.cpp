@@ -337,12 +337,14 @@ TEST_CASE("reader: values are much larger than their text, so there is a limit t
   CHECK_FALSE(JsonValue::parse(many + ",0]").ok());
 }
 
-TEST_CASE("a value as text") {
-  const std::string text = R"({"b":[1,-2.5,null,true,"ü\n",{}],"a":{"a":[],"b":1e+300},"":9223372036854775807})";
+TEST_CASE("a value as text: without blanks, and its numbers as they came") {
+  const std::string text =
+      R"({"b":[1,-2.5,null,true,"ü\n",{}],"a":{"a":[],"b":1e300},"":[12345678901234567890,2.0,-0.0]})";
   CHECK(JsonValue::parse(" " + text + "\n").value().text() == text);
+  CHECK(JsonValue::parse(" [ 1E5 , 2.0\n, 9223372036854775807 ] ").value().text() == "[1E5,2.0,9223372036854775807]");
   CHECK(JsonValue::parse("3").value().text() == "3");
+  CHECK(JsonValue::parse("3.0 ").value().text() == "3.0");
 }
-
 TEST_CASE("reader: the error names the place") {
   auto message = [](std::string_view text) { return JsonValue::parse(text).error().message(); };
   CHECK(message("[1, 2, x]").find("at byte 7 of 9") != std::string::npos);

@@ -281,3 +281,47 @@ TEST_CASE("a create that waits for its next attempt ends at once when it is canc
   for (int i = 0; i < 1000 && !weak.expired(); ++i) std::this_thread::sleep_for(1ms);
   CHECK(weak.expired());
 }
+
+TEST_CASE("an end is final: a look from before it that comes later changes nothing") {
+  SandboxInfo info;
+  info.id = "sbx_1";
+  SandboxImpl sandbox(nullptr, nullptr, info);
+  info.status = Status::paused;
+  sandbox.set_info(info);
+  CHECK(sandbox.info().status == Status::paused);
+  info.status = Status::terminated;
+  sandbox.set_info(info);
+  info.status = Status::running;
+  sandbox.set_info(info);
+  CHECK(sandbox.info().status == Status::terminated);
+  info.status = Status::failed;
+  sandbox.set_info(info);
+  CHECK(sandbox.info().status == Status::failed);
+}
+
+TEST_CASE("asynchronous looks do not wait in the caller's thread, and a cancelled one not for its turn") {
+  // Every look takes until the end of the test.
+  struct Slow final : IdleBackend {
+    std::promise<void> over;
+    std::shared_future<void> until = over.get_future().share();
+    std::string_view name() const override { return "local"; }
+    CancelFunction get(std::string, Completion<OpenedSandbox> done) override {
+      until.wait();
+      done(Error(ErrorCode::not_found, "gone"));
+      return [] {};
+    }
+  };
+  auto backend = std::make_shared<Slow>();
+  Client client(std::make_shared<ClientImpl>(core::IoThread::create().value(), backend));
+  std::vector<Operation<Sandbox>> looks;
+  for (int i = 0; i < core::Workers::kTurns + 3; ++i) {
+    looks.push_back(Sandbox::get_async("sbx_01ARZ3NDEKTSV4RRFFQ69G5FAV", client));
+  }
+  for (auto* cancelled : {&looks.front(), &looks.back()}) {
+    CHECK_FALSE(cancelled->wait(0ms));
+    cancelled->cancel();
+    CHECK(cancelled->get().error().code() == ErrorCode::cancelled);
+  }
+  backend->over.set_value();
+  for (std::size_t i = 1; i + 1 < looks.size(); ++i) CHECK(looks[i].get().error().code() == ErrorCode::not_found);
+}

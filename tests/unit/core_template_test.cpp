@@ -2,9 +2,8 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cstdlib>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -189,30 +188,58 @@ TEST_CASE("workers: signals are blocked, ended ones are reaped, the last handle 
 }
 
 TEST_CASE("workers: looks take turns on a few threads, in order, and none is lost at the end") {
+  constexpr int kTurns = core::Workers::kTurns;
   core::Workers workers;
   std::mutex mutex;
-  std::vector<int> begun;
-  int now = 0, most = 0;
-  for (int i = 0; i < 200; ++i) {
+  std::condition_variable changed;
+  int begun = 0;
+  int allowed = 0;
+  std::vector<int> order;
+  for (int i = 0; i < kTurns; ++i) {
     workers.run_in_turn([&, i](const std::stop_token&) {
-      {
-        std::lock_guard lock(mutex);
-        begun.push_back(i);
-        most = std::max(most, ++now);
-      }
-      std::this_thread::sleep_for(1ms);
-      std::lock_guard lock(mutex);
-      --now;
+      std::unique_lock lock(mutex);
+      ++begun;
+      changed.notify_all();
+      changed.wait(lock, [&] { return allowed > i; });
     });
   }
+  const auto wait_for = [&](auto condition) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, 20s, condition);
+  };
+  REQUIRE(wait_for([&] { return begun == kTurns; }));
+  // Every thread is busy: these wait, and one thread that gets free takes them one after the other.
+  for (int i = 0; i < 3; ++i) {
+    workers.run_in_turn([&, i](const std::stop_token&) {
+      std::lock_guard lock(mutex);
+      order.push_back(i);
+      changed.notify_all();
+    });
+  }
+  std::this_thread::sleep_for(20ms);
+  {
+    std::lock_guard lock(mutex);
+    CHECK(order.empty());
+    allowed = 1;
+    changed.notify_all();
+  }
+  REQUIRE(wait_for([&] { return order.size() == 3; }));
+  CHECK(order == std::vector<int>{0, 1, 2});
+  {
+    std::lock_guard lock(mutex);
+    allowed = kTurns;
+    changed.notify_all();
+  }
+
+  std::atomic<bool> waiting{false};
   std::atomic<bool> told{false};
-  workers.run_in_turn([&](const std::stop_token& closing) { told = closing.stop_requested(); });
+  workers.run_in_turn([&](const std::stop_token& closing) {
+    waiting = true;
+    while (!closing.stop_requested()) std::this_thread::yield();
+    told = true;
+  });
+  while (!waiting) std::this_thread::yield();
   workers.close();
-  CHECK(begun.size() == 200);
-  CHECK(most > 1);
-  CHECK(most <= core::Workers::kTurns);
-  for (std::size_t i = 0; i < begun.size(); ++i)
-    CHECK(std::abs(begun[i] - static_cast<int>(i)) <= core::Workers::kTurns);
   CHECK(told);
   // No thread any more: it is done at once.
   bool here = false;

@@ -74,13 +74,13 @@ TEST_CASE("code: what is asked") {
 
 TEST_CASE("code: an answer with all, and one with nothing") {
   const auto full = execution(R"({"results":[{"type":"image_png","text":"t","html":"<b>","png":"AP8\nQ\r\n",
-    "json":[1,{"b":null}],"chart":{}},{"type":"of a later version"}],"stdout":"o","stderr":"e",
+    "json":[1,{"b":null},2.0,12345678901234567890],"chart":{}},{"type":"of a later version"}],"stdout":"o","stderr":"e",
     "error":{"name":"N","value":"v","traceback":["a","b"]},"execution_count":7,"context_id":"c","duration_ms":12.6,
     "interrupted":true,"restarted":true,"truncated":["stdout"],"later":1})");
   REQUIRE_MESSAGE(full.ok(), full.error().message());
   REQUIRE(full->results.size() == 2);
   CHECK(full->results[0].png == std::string("\0\xff\x10", 3));
-  CHECK(full->results[0].json == R"([1,{"b":null}])");
+  CHECK(full->results[0].json == R"([1,{"b":null},2.0,12345678901234567890])");
   CHECK(full->results[0].chart == "{}");
   CHECK(full->results[1].type == "of a later version");
   CHECK(full->text() == "t");
@@ -97,6 +97,7 @@ TEST_CASE("code: an answer with all, and one with nothing") {
   CHECK_FALSE(empty->text());
   CHECK_FALSE(empty->error);
   CHECK_FALSE(empty->execution_count);
+  CHECK(empty->context_id == "default");
   CHECK(execution(R"({"error":{}})")->error->name == "Error");
 }
 
@@ -120,7 +121,9 @@ TEST_CASE("code: what is of a wrong kind names its place") {
   const auto contexts = [](const char* text) { return decode_contexts(JsonValue::parse(text).value(), kContext); };
   CHECK(contexts(R"({"contexts":[{"context_id":"c"}]})")->front().alive);
   CHECK(contexts(R"({"contexts":[{"context_id":"c"}]})")->front().language == "python");
-  for (const char* text : {"{}", R"({"contexts":[{}]})", R"({"contexts":[{"context_id":"c","created_at":"soon"}]})"}) {
+  for (const char* text : {"{}", R"({"contexts":[{}]})", R"({"contexts":[{"context_id":"c","created_at":"soon"}]})",
+                           R"({"contexts":[{"context_id":".."}]})", R"({"contexts":[{"context_id":"a/b"}]})",
+                           R"({"contexts":[{"context_id":"a\nb"}]})"}) {
     CHECK(contexts(text).error().code() == ErrorCode::api);
   }
 }
@@ -189,6 +192,26 @@ TEST_CASE("code: a refusal within the stream is the error of its code") {
   CHECK(refused("of_a_later_version") == ErrorCode::api);
 }
 
+TEST_CASE("code: an id of the service is checked, and in texts it is without the key") {
+  TestService service;
+  const Client client = client_of(service, seconds(30), "test-key");
+  const Sandbox sandbox = sandbox_of(service, client);
+  const auto contexts = [&](const std::string& id) {
+    service.clear();
+    service.inject(answering(http(200, R"({"contexts":[{"context_id":")" + id + "\"}]}"), 1));
+    return sandbox.code_contexts();
+  };
+  for (const char* id : {"..", "a/b", "", R"(a\n\u001b[31m)", "a b"}) {
+    CHECK(error_of(contexts(id)).code() == ErrorCode::api);
+  }
+  const CodeContext context = contexts("a-test-key-b").value().front();
+  service.clear();
+  service.inject(answering(http(404, R"({"code":"not_found","detail":"none"})"), 1));
+  const std::string message = error_of(context.restart()).message();
+  CHECK_MESSAGE(message.find("restart code context a-…-b") == 0, message);
+  CHECK_MESSAGE(message.find("test-key") == std::string::npos, message);
+}
+
 TEST_CASE("code: what comes without end is given up") {
   TestService service;
   const Client client = client_of(service);
@@ -203,11 +226,11 @@ TEST_CASE("code: what comes without end is given up") {
   CHECK(seen.error->message().find("67108864 bytes") != std::string::npos);
 
   service.clear();
-  service.inject(answering(sse_head() + "data: {\"kind\":\"stream\",\"text\":\"" + std::string(34U << 20U, 'x'), 1));
+  service.inject(answering(sse_head() + "data: {\"kind\":\"stream\",\"text\":\"" + std::string(66U << 20U, 'x'), 1));
   seen = run(sandbox);
   CHECK(seen.events.empty());
   REQUIRE(seen.error);
-  CHECK(seen.error->message().find("more than 33554432 bytes") != std::string::npos);
+  CHECK(seen.error->message().find("more than 67108864 bytes") != std::string::npos);
 }
 
 TEST_CASE("code: a run may take its own timeout, whatever the client's is; not more") {
