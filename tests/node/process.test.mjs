@@ -80,6 +80,7 @@ test("process.exit at any time", async () => {
     `Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); process.exit(7);`,
     `Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); setTimeout(() => process.exit(7), 100);`,
     `process.env.ORKESTR_SNAPSHOTS = "off"; Sandbox.create("${TEMPLATE}", { timeoutSeconds: 10 }); setTimeout(() => process.exit(7), 500);`,
+    `const { Template } = await import("orkestr"); Template.prepare("${TEMPLATE}", { memoryMb: 701 }); setTimeout(() => process.exit(7), 300);`,
     `process.on("exit", () => { sandbox.exec("true"); sandbox.execStream("true"); sandbox.terminate; }); sandbox.exec("true").then(() => process.exit(7));`,
     `setTimeout(() => { throw new Error("uncaught"); }, 20); process.on("uncaughtException", () => process.exit(7)); await sandbox.exec("sleep 51");`,
   ];
