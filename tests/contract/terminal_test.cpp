@@ -96,7 +96,7 @@ TEST_CASE("terminal: Ctrl-C reaches what runs in the foreground") {
   if (nobody_listens(Has::terminal, with_terminal())) return;
   auto stream = must(shared_sandbox().exec_stream("bash --norc -i", with_terminal()));
   must(stream.write("echo st''art; cat\n"));
-  await(stream, "start");
+  await(stream, "start\r\n");  // all of it: what is typed within is echoed within
   must(stream.write("word\n"));
   await(stream, "word\r\nword\r\n");  // once by the terminal, once by cat, which therefore runs
   must(stream.write("\x03"));
